@@ -1,0 +1,59 @@
+"""Canonical MessagePack: one value has one encoding, so digests and signatures of it are stable.
+
+Maps have text keys in ascending order, integers and lengths take their shortest form, and floats and
+extension types do not occur. ``decode`` accepts nothing else: it encodes again and compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, cast
+
+import msgpack
+
+from core.errors import MalformedError
+
+Value: TypeAlias = "bool | int | str | bytes | Sequence[Value] | Mapping[str, Value] | None"
+
+# Our deepest structure (a manifest's extents) has four levels; eight leaves room and stops recursion bombs.
+DEPTH_MAX = 8
+
+
+def _ordered(value: Value, depth: int) -> Value:
+    if depth > DEPTH_MAX:
+        raise MalformedError(f"nested deeper than {DEPTH_MAX} levels")
+    match value:
+        case None | bool() | int() | str() | bytes():
+            return value
+        case bytearray() | memoryview():
+            return bytes(value)
+        case Mapping():
+            return {key: _ordered(value[key], depth + 1) for key in sorted(value)}
+        case Sequence():
+            return [_ordered(item, depth + 1) for item in value]
+
+
+def encode(value: Value) -> bytes:
+    """The canonical bytes of ``value``. Raises MalformedError when it is nested too deep."""
+    return msgpack.packb(_ordered(value, 0), use_bin_type=True)
+
+
+def decode(data: bytes | memoryview, *, max_bytes: int) -> Value:
+    """The value of canonical bytes.
+
+    Raises:
+        MalformedError: longer than ``max_bytes``, not MessagePack, trailing bytes, or not canonical.
+    """
+    if len(data) > max_bytes:
+        raise MalformedError(f"{len(data)} bytes where at most {max_bytes} are allowed")
+    try:
+        value = msgpack.unpackb(data, raw=False, strict_map_key=True)
+    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
+        raise MalformedError(f"not MessagePack: {error}") from error
+    try:
+        again = encode(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise MalformedError(f"not canonical MessagePack: {error}") from error
+    if again != data:
+        raise MalformedError("not canonical MessagePack")
+    return cast(Value, value)

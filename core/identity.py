@@ -1,0 +1,188 @@
+"""Who is who: Ed25519 keys, and X.509 certificates by which an organisation vouches for its peers and clients.
+
+A certificate carries the name (CN), organisation (O), site (L) and role (OU) of its holder. Peers present
+them in TLS 1.3 and inside their peer records; ``read_certificate`` is the one place that believes one.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Literal
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from core.errors import PeerRefusedError
+from core.ids import PeerId
+from core.ports import Identity
+
+ED25519_KEY_BYTES = 32
+ED25519_SIGNATURE_BYTES = 64
+CERTIFICATE_MAX_BYTES = 1000
+NAME_MAX_CHARACTERS = 64
+
+Role = Literal["peer", "client"]
+
+
+def key_from_seed(seed: bytes) -> Ed25519PrivateKey:
+    """An Ed25519 key from 32 unpredictable bytes (RFC 8032, section 5.1.5)."""
+    return Ed25519PrivateKey.from_private_bytes(seed)
+
+
+def public_bytes(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
+    """The raw 32-byte public key."""
+    public = key.public_key() if isinstance(key, Ed25519PrivateKey) else key
+    return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+def private_pem(key: Ed25519PrivateKey) -> bytes:
+    """PKCS #8, unencrypted: the file's mode protects it."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def certificate_pem(certificate: bytes) -> bytes:
+    """PEM of a DER certificate."""
+    return x509.load_der_x509_certificate(certificate).public_bytes(serialization.Encoding.PEM)
+
+
+def _stamp(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(int(seconds), tz=datetime.UTC)
+
+
+def _serial(token: bytes) -> int:
+    # 1 to 159 bits, positive (RFC 5280, section 4.1.2.2).
+    return int.from_bytes(token[:19], "big") | 1
+
+
+def make_issuer(key: Ed25519PrivateKey, *, organisation: str, now: float, valid_s: float, serial: bytes) -> bytes:
+    """An organisation's self-signed certificate (DER). ``serial`` is 19 unpredictable bytes."""
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(_serial(serial))
+        .not_valid_before(_stamp(now - 300))
+        .not_valid_after(_stamp(now + valid_s))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, None)
+    )
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def issue_certificate(
+    issuer_key: Ed25519PrivateKey,
+    issuer: bytes,
+    holder: Ed25519PublicKey,
+    *,
+    name: str,
+    site: str,
+    role: Role,
+    now: float,
+    valid_s: float,
+    serial: bytes,
+) -> bytes:
+    """A peer's or client's certificate (DER) by its organisation's ``issuer`` certificate and key."""
+    parent = x509.load_der_x509_certificate(issuer)
+    organisation = _one(parent.subject, NameOID.ORGANIZATION_NAME)
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, role),
+            x509.NameAttribute(NameOID.LOCALITY_NAME, site),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+        ]
+    )
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(parent.subject)
+        .public_key(holder)
+        .serial_number(_serial(serial))
+        .not_valid_before(_stamp(now - 300))
+        .not_valid_after(_stamp(now + valid_s))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
+            critical=False,
+        )
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]),
+            critical=False,
+        )
+        .sign(issuer_key, None)
+    )
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def _one(name: x509.Name, oid: x509.ObjectIdentifier) -> str:
+    values = name.get_attributes_for_oid(oid)
+    if len(values) != 1 or not 0 < len(values[0].value) <= NAME_MAX_CHARACTERS:
+        raise PeerRefusedError(f"certificate: needs exactly one {oid.dotted_string} in its subject")
+    return str(values[0].value)
+
+
+def _role(text: str) -> Role:
+    match text:
+        case "peer" | "client":
+            return text
+        case _:
+            raise PeerRefusedError(f"certificate: unknown role {text!r}")
+
+
+def read_certificate(certificate: bytes, issuers: Mapping[str, bytes], *, now: float) -> tuple[Identity, bytes]:
+    """Believe a certificate, or raise.
+
+    Args:
+        certificate: DER, at most CERTIFICATE_MAX_BYTES.
+        issuers: DER of each organisation's own certificate, by organisation name (the roster's).
+        now: seconds since 1970; must lie in the certificate's validity.
+
+    Returns:
+        The holder's identity and its raw Ed25519 public key.
+
+    Raises:
+        PeerRefusedError: malformed, of an unknown organisation, badly signed, or out of its time.
+    """
+    if len(certificate) > CERTIFICATE_MAX_BYTES:
+        raise PeerRefusedError(f"certificate: {len(certificate)} bytes, at most {CERTIFICATE_MAX_BYTES} allowed")
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        holder = parsed.public_key()
+    except (ValueError, TypeError) as error:
+        raise PeerRefusedError(f"certificate: not X.509: {error}") from error
+    if not isinstance(holder, Ed25519PublicKey):
+        raise PeerRefusedError("certificate: its key is not Ed25519")
+    organisation = _one(parsed.subject, NameOID.ORGANIZATION_NAME)
+    role = _role(_one(parsed.subject, NameOID.ORGANIZATIONAL_UNIT_NAME))
+    if organisation not in issuers:
+        raise PeerRefusedError(f"certificate: organisation {organisation!r} is not on this pool's roster")
+    issuer = x509.load_der_x509_certificate(issuers[organisation])
+    try:
+        parsed.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise PeerRefusedError(f"certificate: not issued by {organisation!r}: {error}") from error
+    for dated in (parsed, issuer):
+        if not dated.not_valid_before_utc.timestamp() <= now <= dated.not_valid_after_utc.timestamp():
+            raise PeerRefusedError(
+                f"certificate of {organisation!r} is valid from {dated.not_valid_before_utc:%Y-%m-%d} "
+                f"to {dated.not_valid_after_utc:%Y-%m-%d}, not now; ask {organisation!r} for a new one"
+            )
+    key = public_bytes(holder)
+    identity = Identity(
+        peer=PeerId.of_key(key),
+        organisation=organisation,
+        site=_one(parsed.subject, NameOID.LOCALITY_NAME),
+        name=_one(parsed.subject, NameOID.COMMON_NAME),
+        role=role,
+        certificate=certificate,
+    )
+    return identity, key

@@ -1,0 +1,68 @@
+"""Constants that two peers must agree on, and the bounds of everything that comes from outside.
+
+Each has a unit in its name and a reason beside it. What an operator may change is not here but in
+``daemon.settings``.
+"""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+# --- the stored format ------------------------------------------------------------------------
+
+# A 512x512 slice of 16-bit pixels is exactly two chunks, a Crypt4GH segment a quarter of one.
+CHUNK_BYTES = 256 * KIB
+# 64 MiB: one file of 6 to 16 MiB per peer, so disks are read in long runs and no index is needed.
+EXTENT_CHUNKS = 256
+EXTENT_BYTES = CHUNK_BYTES * EXTENT_CHUNKS
+# AES-GCM appends its tag to the sealed chunk.
+TAG_BYTES = 16
+SEALED_CHUNK_MAX_BYTES = CHUNK_BYTES + TAG_BYTES
+# GF(2^8) has 256 elements, hence at most 256 shares (zfec's own bound).
+TOTAL_SHARES_MAX = 256
+# A group's fate is shared: one study of any size is lost or kept as a whole below this size.
+GROUP_BYTES = 4 * GIB
+
+# --- what a peer may send ---------------------------------------------------------------------
+
+# Heads are routing information; 64 KiB holds the longest (a batch of 512 shard roots).
+FRAME_HEAD_MAX_BYTES = 64 * KIB
+# 1 MiB bodies reach the best TLS throughput measured; larger ones only cost memory per connection.
+FRAME_BODY_MAX_BYTES = 1 * MIB
+# Upload frames that may be on the way unacknowledged, per shard: 4 MiB hides a 30 ms round trip at 130 MB/s.
+UPLOAD_WINDOW_FRAMES = 4
+# Requests one connection may have unanswered. Bounds the memory that a peer can make us hold.
+REQUESTS_IN_FLIGHT_MAX = 64
+# Chunks one read request may name: 16 shares of 64 KiB fill one frame body.
+READ_CHUNKS_MAX = 16
+ROOTS_PER_REQUEST_MAX = 512
+# A manifest is one frame body. It lists 32 bytes per shard: 1 MiB describes 340 GiB at 4+2, 120 GiB at 10+6.
+MANIFEST_MAX_BYTES = 1 * MIB
+# tlog-tiles caps an entry at 65,535 bytes; a receipt holds one plus proof, cosignatures, policy and roster.
+LEAF_MAX_BYTES = 65_535
+RECEIPT_MAX_BYTES = 768 * KIB
+ROSTER_MAX_BYTES = 512 * KIB
+# A peer record carries an Ed25519 certificate of about 450 bytes.
+DHT_RECORD_MAX_BYTES = 1200
+# Two days: a weekend's outage does not erase a peer, a dead one is forgotten on Monday.
+DHT_RECORD_LIFE_MAX_S = 48 * 3600
+# Hospitals run NTP; two minutes forgive a badly kept clock.
+CLOCK_SKEW_MAX_S = 120
+# Objects are at most this many files; the sealed index of so many is about 1 GB.
+FILES_PER_OBJECT_MAX = 10_000_000
+# Linux' own bounds.
+NAME_MAX_BYTES = 255
+PATH_MAX_BYTES = 4096
+
+# --- patience (seconds) -----------------------------------------------------------------------
+
+CONNECT_DEADLINE_S = 3.0
+HANDSHAKE_DEADLINE_S = 5.0
+# A healthy peer answers a small request within a disk seek and a round trip; a hung one costs this much.
+REQUEST_DEADLINE_S = 4.0
+# fsync of 16 MiB on a busy NAS disk takes up to seconds.
+COMMIT_DEADLINE_S = 30.0
+# A connection without traffic is closed: a peer pair that talks once an hour needs no socket.
+CONNECTION_IDLE_S = 120.0

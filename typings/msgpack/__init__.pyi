@@ -1,0 +1,6 @@
+from typing import Any
+
+from msgpack import exceptions as exceptions
+
+def packb(o: object, *, use_bin_type: bool = ...) -> bytes: ...
+def unpackb(packed: bytes | memoryview, *, raw: bool = ..., strict_map_key: bool = ...) -> Any: ...

@@ -1,0 +1,50 @@
+# One door for every command. Each target first makes .venv, and makes it anew when pyproject.toml changed.
+#   make PYTHON=python3.12 test    uses another Python (3.11 or newer)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# The pyright wheel carries pyright, its companion wheel carries node: nothing is fetched at run time.
+export PYRIGHT_PYTHON_GLOBAL_NODE := 0
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DELETE_ON_ERROR:
+.PHONY: help demo check test slow bench bench-quick clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "moorage needs Python 3.11 or newer")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV)"
+	@$(PIP) install --upgrade 'pip>=25' 'setuptools>=77'
+	@$(PIP) install --editable '.[dev,demo]'
+	@touch $@
+
+demo: $(STAMP) ## a whole pool on this machine, damaged, repaired and read back
+	$(BIN)/moorage demo
+
+check: $(STAMP) ## ruff, mypy, pyright
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+test: $(STAMP) ## the fast tests, with branch coverage
+	$(BIN)/pytest -q -n 2 -m 'not slow' --cov --cov-report=term:skip-covered
+
+slow: $(STAMP) ## real processes under load, minutes long
+	$(BIN)/pytest -q -m slow
+
+bench: $(STAMP) ## put and get of 512 MB beside Tahoe-LAFS, in one run
+	$(BIN)/python -m benchmarks.against_tahoe
+
+bench-quick: $(STAMP) ## the same with 32 MB, to see that it works
+	$(BIN)/python -m benchmarks.against_tahoe --size-mb 32 --rounds 1
+
+clean: ## forget the environment, caches and build products
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -1,0 +1,154 @@
+"""Sealed chunks to shares and back: systematic Reed-Solomon over GF(2^8) (docs/format.md, "Shares").
+
+zfec defines the code: field polynomial 0x11D, a Vandermonde matrix made systematic (L. Rizzo, "Effective erasure
+codes for reliable computer communication protocols", CCR 1997). A chunk is padded with zeros to a multiple of
+``needed`` bytes; shares 0 to ``needed - 1`` are its slices, the others are check shares.
+
+The code restores from any ``needed`` shares, but it cannot tell a wrong share from a right one: shares are compared
+with the shard's root first (``erasure.merkle``). Share numbers come from peers, and the library below loops for
+ever, crashes or reads foreign memory when they repeat or lie outside the scheme, so everything is checked here
+before it is called. All functions are safe to run in several threads at once; the arithmetic releases the GIL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+import zfec
+
+from core.errors import MalformedError, NotEnoughSharesError
+from core.ports import Buffer
+from erasure.scheme import Scheme
+
+
+class Kernel(Protocol):
+    """The arithmetic. Every kernel computes zfec's bytes; it trusts its arguments, which this module has checked."""
+
+    name: str
+
+    def combine(
+        self, scheme: Scheme, have: Sequence[int], shares: Sequence[Buffer], wanted: Sequence[int]
+    ) -> list[bytes]:
+        """The shares numbered ``wanted``, from exactly ``needed`` others.
+
+        ``have`` and ``wanted`` are ascending, disjoint and within the scheme, ``wanted`` not empty; ``shares[j]`` is
+        share ``have[j]``; all are of one length, at least 1 byte.
+        """
+        ...
+
+
+class ZfecKernel:
+    """The reference. Making its tables takes 0.5 us at 4+2 and 2 us at 10+6, so none are kept."""
+
+    name = "zfec"
+
+    def combine(
+        self, scheme: Scheme, have: Sequence[int], shares: Sequence[Buffer], wanted: Sequence[int]
+    ) -> list[bytes]:
+        needed, total = scheme.needed, scheme.total
+        data: Sequence[Buffer] = shares
+        if have[-1] >= needed:
+            # zfec reorders the lists that it is given.
+            data = zfec.Decoder(needed, total).decode(list(shares), list(have))
+        checks = [number for number in wanted if number >= needed]
+        made = [bytes(data[number]) for number in wanted if number < needed]
+        if checks:
+            made += zfec.Encoder(needed, total).encode(list(data), checks)
+        return made
+
+
+KERNEL: Final[Kernel] = ZfecKernel()
+
+
+def share_bytes(chunk_bytes: int, needed: int) -> int:
+    """The length of each share of a sealed chunk of ``chunk_bytes``."""
+    return -(-chunk_bytes // needed)
+
+
+def _slices(sealed: Buffer, needed: int) -> list[Buffer]:
+    """The chunk as ``needed`` slices of one length; only the end, where it must be padded, is copied."""
+    view = memoryview(sealed).cast("B")
+    size = share_bytes(len(view), needed)
+    whole = len(view) // size
+    blocks: list[Buffer] = [view[at : at + size] for at in range(0, whole * size, size)]
+    if whole < needed:
+        tail = memoryview(bytes(view[whole * size :]).ljust((needed - whole) * size, b"\0"))
+        blocks += [tail[at : at + size] for at in range(0, len(tail), size)]
+    return blocks
+
+
+def encode_chunk(sealed: Buffer, scheme: Scheme, kernel: Kernel = KERNEL) -> tuple[Buffer, ...]:
+    """All ``total`` shares of a sealed chunk of at least 1 byte, each of ``share_bytes`` bytes.
+
+    The first ``needed`` are views of ``sealed`` itself (its memory must stay as it is while they are used).
+    """
+    assert len(sealed), "a sealed chunk has at least its tag"
+    blocks = _slices(sealed, scheme.needed)
+    checks = kernel.combine(scheme, range(scheme.needed), blocks, range(scheme.needed, scheme.total))
+    return (*blocks, *checks)
+
+
+def _checked(shares: Mapping[int, Buffer], scheme: Scheme) -> int:
+    """The common length of the shares. Raises NotEnoughSharesError, MalformedError."""
+    for number in shares:
+        if not 0 <= number < scheme.total:
+            raise MalformedError(f"share number {number} is not within {scheme}")
+    if len(shares) < scheme.needed:
+        raise NotEnoughSharesError(f"{scheme}: {len(shares)} good shares are there, {scheme.needed} are needed")
+    lengths = {memoryview(share).nbytes for share in shares.values()}
+    if len(lengths) > 1 or 0 in lengths:
+        raise MalformedError(f"shares of one chunk are of {sorted(lengths)} bytes: they must be of one length")
+    return lengths.pop()
+
+
+def _chosen(shares: Mapping[int, Buffer], scheme: Scheme) -> tuple[list[int], list[Buffer]]:
+    """The lowest ``needed`` numbers, hence as many slices of the chunk as there are, and their shares."""
+    have = sorted(shares)[: scheme.needed]
+    return have, [shares[number] for number in have]
+
+
+def join_shares(shares: Mapping[int, Buffer], sealed_bytes: int, scheme: Scheme, kernel: Kernel = KERNEL) -> bytes:
+    """The sealed chunk of ``sealed_bytes`` bytes from any ``needed`` of its shares (more are ignored).
+
+    With all of the first ``needed`` shares this is one copy; otherwise the missing slices are computed.
+
+    Raises:
+        NotEnoughSharesError: fewer than ``needed``.
+        MalformedError: a number outside the scheme, or lengths that do not belong to such a chunk.
+    """
+    length = _checked(shares, scheme)
+    if length != share_bytes(sealed_bytes, scheme.needed):
+        raise MalformedError(f"shares of {length} bytes do not make a chunk of {sealed_bytes} bytes at {scheme}")
+    have, chosen = _chosen(shares, scheme)
+    found: dict[int, Buffer] = dict(zip(have, chosen, strict=True))
+    missing = [number for number in range(scheme.needed) if number not in found]
+    if missing:
+        found.update(zip(missing, kernel.combine(scheme, have, chosen, missing), strict=True))
+    whole, rest = divmod(sealed_bytes, length)
+    parts: list[Buffer] = [found[number] for number in range(whole)]
+    if rest:
+        parts.append(memoryview(found[whole]).cast("B")[:rest])
+    return b"".join(parts)
+
+
+def rebuild_shares(
+    shares: Mapping[int, Buffer], wanted: Sequence[int], scheme: Scheme, kernel: Kernel = KERNEL
+) -> dict[int, bytes]:
+    """The shares numbered ``wanted``, from any ``needed`` others, by number.
+
+    ``wanted`` holds each number once, none outside the scheme and none that ``shares`` has.
+
+    Raises:
+        NotEnoughSharesError: fewer than ``needed``.
+        MalformedError: a number of ``shares`` outside the scheme, or shares of unequal or no length.
+    """
+    numbers = sorted(wanted)
+    assert len(set(numbers)) == len(numbers), numbers
+    assert not numbers or 0 <= numbers[0] <= numbers[-1] < scheme.total, (numbers, scheme)
+    assert not any(number in shares for number in numbers), "a share is not rebuilt from itself"
+    _checked(shares, scheme)
+    if not numbers:
+        return {}
+    have, chosen = _chosen(shares, scheme)
+    return dict(zip(numbers, kernel.combine(scheme, have, chosen, numbers), strict=True))

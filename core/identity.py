@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -24,6 +24,8 @@ ED25519_KEY_BYTES = 32
 ED25519_SIGNATURE_BYTES = 64
 CERTIFICATE_MAX_BYTES = 1000
 NAME_MAX_CHARACTERS = 64
+# What hostile DER raises in cryptography, some of it only when subject, key or dates are first looked at.
+_BAD_DER = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
 
 Role = Literal["peer", "client"]
 
@@ -155,10 +157,14 @@ def read_certificate(certificate: bytes, issuers: Mapping[str, bytes], *, now: f
     if len(certificate) > CERTIFICATE_MAX_BYTES:
         raise PeerRefusedError(f"certificate: {len(certificate)} bytes, at most {CERTIFICATE_MAX_BYTES} allowed")
     try:
-        parsed = x509.load_der_x509_certificate(certificate)
-        holder = parsed.public_key()
-    except (ValueError, TypeError) as error:
+        return _believe(certificate, issuers, now)
+    except _BAD_DER as error:
         raise PeerRefusedError(f"certificate: not X.509: {error}") from error
+
+
+def _believe(certificate: bytes, issuers: Mapping[str, bytes], now: float) -> tuple[Identity, bytes]:
+    parsed = x509.load_der_x509_certificate(certificate)
+    holder = parsed.public_key()
     if not isinstance(holder, Ed25519PublicKey):
         raise PeerRefusedError("certificate: its key is not Ed25519")
     organisation = _one(parsed.subject, NameOID.ORGANIZATION_NAME)

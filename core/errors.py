@@ -151,6 +151,12 @@ class PeerRefusedError(MoorageError):
     exit_status = EXIT_REFUSED
 
 
+class StaleRecordError(MoorageError):
+    """A signed record has expired, comes from the future, or is older than one that is held. Check both clocks."""
+
+    code = "stale-record"
+
+
 class ProtocolError(MoorageError):
     """A peer broke the protocol; its connection is closed."""
 

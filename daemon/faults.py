@@ -1,0 +1,27 @@
+"""What a disk's refusal means: the one place where an OSError becomes an error that a peer can be told."""
+
+from __future__ import annotations
+
+import errno
+
+from core.errors import CorruptError, MoorageError, NoSuchShardError, StoreFullError, StoreReadOnlyError
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def write_fault(error: OSError) -> MoorageError:
+    """StoreFullError when there is no room; StoreReadOnlyError for all else.
+
+    A disk that fails one write (EIO) or one sync is not trusted with the next: what it dropped it may never report
+    again (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
+    """
+    if error.errno in _FULL:
+        return StoreFullError(f"the disk is full: {error}")
+    return StoreReadOnlyError(f"the disk refuses writes: {error}")
+
+
+def read_fault(error: OSError, what: str) -> MoorageError:
+    """NoSuchShardError when nothing is there; CorruptError when what is there cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return NoSuchShardError(f"{what} is not held here")
+    return CorruptError(f"{what} cannot be read: {error}")

@@ -1,0 +1,258 @@
+"""The network: mutual TLS over TCP, each side known by its certificate before a handler sees a byte."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from core.errors import MoorageError, PeerRefusedError, PeerUnavailableError, SettingsError
+from core.identity import read_certificate
+from core.limits import CONNECT_DEADLINE_S, HANDSHAKE_DEADLINE_S
+from core.ports import Address, Buffer, Clock, Connection, Identity
+from host.pump import RECEIVE_BYTES, TlsPump
+from host.tls import APPLICATION_PROTOCOL, make_contexts
+
+_log = logging.getLogger(__name__)
+
+# Strangers whose handshake is not done: each costs a socket and about 100 KiB. An honest one takes milliseconds.
+HANDSHAKES_MAX = 64
+# The accepting side's first byte. In TLS 1.3 the connecting side cannot know earlier whether it was accepted.
+WELCOME = b"\x01"
+NOT_WELCOME = b"\x00"
+# Too many open files: wait for some to be closed instead of spinning.
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_NO_ROOM_PAUSE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class NetLimits:
+    """Patience in seconds, and how many strangers may stand at the door at once."""
+
+    connect_deadline_s: float = CONNECT_DEADLINE_S
+    handshake_deadline_s: float = HANDSHAKE_DEADLINE_S
+    handshakes_max: int = HANDSHAKES_MAX
+
+
+class TlsConnection:
+    """A ``core.ports.Connection``."""
+
+    __slots__ = ("_pump", "_remote")
+
+    def __init__(self, pump: TlsPump, remote: Identity) -> None:
+        self._pump = pump
+        self._remote = remote
+
+    @property
+    def remote(self) -> Identity:
+        return self._remote
+
+    async def send_all(self, data: Buffer) -> None:
+        await self._pump.send_all(data)
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        return await self._pump.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._pump.aclose()
+
+
+class TlsNet:
+    """A ``core.ports.Net``.
+
+    Args:
+        certificate: ours, DER, issued by one of ``issuers``.
+        key: the certificate's.
+        issuers: DER of each organisation's certificate, by its name: the roster's, asked anew at each connection,
+            so that a new roster holds at once.
+    """
+
+    def __init__(
+        self,
+        certificate: bytes,
+        key: Ed25519PrivateKey,
+        issuers: Callable[[], Mapping[str, bytes]],
+        clock: Clock,
+        *,
+        limits: NetLimits | None = None,
+    ) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._issuers = issuers
+        self._clock = clock
+        self._limits = limits or NetLimits()
+        self._known = dict(issuers())
+        self._contexts = make_contexts(certificate, key, self._known.values())
+        self._scratch = memoryview(bytearray(RECEIVE_BYTES))
+
+    async def connect(self, address: Address) -> TlsConnection:
+        pump = self._pump(await self._dial(address), str(address), server_side=False)
+        patience_s = self._limits.handshake_deadline_s
+        try:
+            with trio.fail_after(patience_s):
+                remote = await self._identify(pump, str(address))
+                answer = await pump.receive_some(1)
+        except BaseException as error:  # a cancellation too must not leave the socket open
+            await pump.aclose()
+            if isinstance(error, trio.TooSlowError):
+                raise PeerUnavailableError(f"{address}: no handshake within {patience_s:g} s") from None
+            raise
+        if answer == WELCOME:
+            return TlsConnection(pump, remote)
+        await pump.aclose()
+        if answer:
+            raise PeerRefusedError(f"{address} refuses our certificate: its log says why")
+        raise PeerUnavailableError(f"{address}: hung up before it let us in")
+
+    async def serve(
+        self,
+        address: Address,
+        handler: Callable[[Connection], Awaitable[None]],
+        *,
+        task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Accept until cancelled. Raises SettingsError when ``address`` cannot be bound."""
+        listener = await _listen(address)
+        door: list[trio.CancelScope] = []
+        async with listener, trio.open_nursery() as nursery:
+            host, port = listener.socket.getsockname()[:2]
+            task_status.started(Address(host, port))
+            while True:
+                stream = await _accept(listener)
+                if len(door) >= self._limits.handshakes_max:
+                    # The oldest is the likeliest to mean no good. To wait for it would let it keep others out.
+                    door.pop(0).cancel()
+                scope = trio.CancelScope()
+                door.append(scope)
+                nursery.start_soon(self._serve_one, stream, door, scope, handler)
+
+    async def _serve_one(
+        self,
+        stream: trio.SocketStream,
+        door: list[trio.CancelScope],
+        scope: trio.CancelScope,
+        handler: Callable[[Connection], Awaitable[None]],
+    ) -> None:
+        where = _peer_name(stream)
+        connection: TlsConnection | None = None
+        try:
+            with scope:
+                connection = await self._welcome(_taken(stream), where)
+        finally:
+            if scope in door:
+                door.remove(scope)
+        if connection is None:
+            return
+        try:
+            await handler(connection)
+        except MoorageError as error:
+            _log.info("%s: connection ended: %s", where, error)
+        except Exception:
+            # A message that trips over a bug of ours must not end the other connections of this daemon.
+            _log.exception("%s: connection ended by a bug", where)
+        finally:
+            await connection.aclose()
+
+    async def _welcome(self, connection: socket.socket, where: str) -> TlsConnection | None:
+        """None for a stranger, who was told why as far as TLS allows."""
+        pump = self._pump(connection, where, server_side=True)
+        try:
+            with trio.fail_after(self._limits.handshake_deadline_s):
+                try:
+                    remote = await self._identify(pump, where)
+                except PeerRefusedError:
+                    with contextlib.suppress(MoorageError):
+                        await pump.send_all(NOT_WELCOME)
+                    raise
+                await pump.send_all(WELCOME)
+        except MoorageError as error:
+            _log.info("not let in: %s", error)
+        except trio.TooSlowError:
+            _log.info("not let in: %s: no handshake within %g s", where, self._limits.handshake_deadline_s)
+        except BaseException:  # a cancellation too must not leave the socket open
+            await pump.aclose()
+            raise
+        else:
+            return TlsConnection(pump, remote)
+        await pump.aclose()
+        return None
+
+    async def _identify(self, pump: TlsPump, where: str) -> Identity:
+        await pump.handshake()
+        if pump.protocol != APPLICATION_PROTOCOL:
+            raise PeerRefusedError(f"{where}: speaks TLS, but not {APPLICATION_PROTOCOL}")
+        identity, _ = read_certificate(pump.certificate, self._known, now=self._clock.now())
+        return identity
+
+    def _pump(self, connection: socket.socket, where: str, *, server_side: bool) -> TlsPump:
+        known = dict(self._issuers())
+        if known != self._known:
+            self._contexts = make_contexts(self._certificate, self._key, known.values())
+            self._known = known
+        context = self._contexts.accepting if server_side else self._contexts.connecting
+        return TlsPump(connection, context, server_side=server_side, where=where, scratch=self._scratch)
+
+    async def _dial(self, address: Address) -> socket.socket:
+        patience_s = self._limits.connect_deadline_s
+        try:
+            with trio.fail_after(patience_s):
+                return _taken(await trio.open_tcp_stream(address.host, address.port))
+        except trio.TooSlowError:
+            raise PeerUnavailableError(f"{address}: nobody answers within {patience_s:g} s") from None
+        except (OSError, ValueError) as error:
+            # ValueError: a name from outside that cannot be one (RFC 3490).
+            raise PeerUnavailableError(f"{address}: {_words(error)}") from error
+
+
+def _taken(stream: trio.SocketStream) -> socket.socket:
+    """The stream's socket, no longer trio's."""
+    return socket.socket(fileno=stream.socket.detach())
+
+
+def _words(error: OSError | ValueError) -> str:
+    """What the system said; trio groups the errors of the several addresses of one name."""
+    group = cast("ExceptionGroup[Exception] | None", error.__cause__)
+    if isinstance(group, ExceptionGroup):
+        return ", ".join(_words(cause) for cause in group.exceptions if isinstance(cause, OSError))
+    if not isinstance(error, OSError):
+        return "no name or address of a host"
+    # Negative numbers are getaddrinfo's.
+    return os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
+
+
+def _peer_name(stream: trio.SocketStream) -> str:
+    try:
+        host, port = stream.socket.getpeername()[:2]
+    except OSError:
+        return "a peer that left"
+    return str(Address(host, port))
+
+
+async def _listen(address: Address) -> trio.SocketListener:
+    try:
+        first, *others = await trio.open_tcp_listeners(address.port, host=address.host)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"cannot listen on {address}: {_words(error)}") from error
+    # A name with several addresses, and port 0, would mean a port for each.
+    for other in others:
+        await other.aclose()
+    return first
+
+
+async def _accept(listener: trio.SocketListener) -> trio.SocketStream:
+    while True:
+        try:
+            return await listener.accept()
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            _log.error("no room for another connection: %s", error)
+            await trio.sleep(_NO_ROOM_PAUSE_S)

@@ -1,0 +1,38 @@
+"""The real ports, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from core.ports import Ports
+from host.chance import RealChance
+from host.clock import RealClock
+from host.disk import RealDisk
+from host.net import NetLimits, TlsNet
+from host.threads import RealThreads
+
+
+def real_ports(
+    certificate: bytes,
+    key: Ed25519PrivateKey,
+    issuers: Callable[[], Mapping[str, bytes]],
+    *,
+    private_files: bool = True,
+    net_limits: NetLimits | None = None,
+) -> Ports:
+    """The world as it is, for one identity (its certificate in DER, its key) on one roster.
+
+    Args:
+        issuers: DER of each organisation's certificate by its name, asked anew at each connection.
+        private_files: new files and folders are for this user alone; otherwise the process' umask decides.
+    """
+    clock = RealClock()
+    return Ports(
+        disk=RealDisk(private=private_files),
+        net=TlsNet(certificate, key, issuers, clock, limits=net_limits),
+        threads=RealThreads(),
+        clock=clock,
+        chance=RealChance(),
+    )

@@ -40,7 +40,7 @@ from core.ids import ShardRoot, derived_digest
 from core.limits import EXTENT_CHUNKS, MIB, SEALED_CHUNK_MAX_BYTES
 from core.ports import Buffer
 from erasure.codec import share_bytes
-from erasure.merkle import SHARD_VERSION, leaf_digest, root_of_leaves
+from erasure.merkle import SHARD_VERSION, ShareTree, leaf_digest, root_of_leaves, shard_root
 from erasure.scheme import Scheme
 
 HEAD_BYTES = 64
@@ -76,8 +76,16 @@ class ShardLayout:
     """Where each share lies. Share j is bytes ``offsets[j]`` to ``offsets[j + 1]`` of the file."""
 
     lengths: tuple[int, ...]
-    leaves: tuple[bytes, ...]
+    tree: ShareTree
     offsets: tuple[int, ...]
+
+    @property
+    def leaves(self) -> tuple[bytes, ...]:
+        return self.tree.leaves
+
+    def root(self, head: ShardHead) -> ShardRoot:
+        """The name that the leaves make."""
+        return shard_root(head.scheme, head.index, len(self.lengths), self.tree.top)
 
     def run(self, first: int, count: int) -> tuple[int, int]:
         """(offset, length) of ``count`` shares from ``first`` on: they lie end to end."""
@@ -179,7 +187,9 @@ def parse_foot(foot: Buffer, head: ShardHead, size: int) -> ShardLayout:
         raise MalformedError("shard foot: a share of impossible length")
     if shard_file_bytes(head.chunks, sum(lengths)) != size:
         raise MalformedError(f"shard foot: the shares' lengths do not add up to a file of {size} bytes")
-    return ShardLayout(lengths, tuple(leaf for _, leaf in pairs), tuple(accumulate(lengths, initial=HEAD_BYTES)))
+    return ShardLayout(
+        lengths, ShareTree.over([leaf for _, leaf in pairs]), tuple(accumulate(lengths, initial=HEAD_BYTES))
+    )
 
 
 class ShardHasher:
@@ -254,7 +264,7 @@ def read_layout(read_at: ReadAt, size: int, expected: ShardRoot) -> tuple[ShardH
     """
     head = _read_head(read_at, size, expected)
     layout = _read_foot(read_at, size, head)
-    if root_of_leaves(head.scheme, head.index, layout.leaves) != expected:
+    if layout.root(head) != expected:
         raise CorruptError(f"shard foot: its leaves do not make shard {expected.short}")
     return head, layout
 
@@ -294,11 +304,10 @@ def scan_shard(read_at: ReadAt, size: int, expected: ShardRoot) -> ShardReport:
         return ShardReport(head, (), every, str(error), isinstance(error, NewerVersionError))
     leaves = tuple(_read_leaves(read_at, layout))
     differ = tuple(at for at, leaf in enumerate(leaves) if leaf != layout.leaves[at])
-    if root_of_leaves(head.scheme, head.index, leaves) == expected:
-        # The shares are right, so where the foot differs it is the foot that is damaged.
-        return ShardReport(head, leaves, (), "shard foot: damaged, all shares are good" if differ else "")
-    if root_of_leaves(head.scheme, head.index, layout.leaves) == expected:
+    if layout.root(head) == expected:
         return ShardReport(head, leaves, differ, "")
+    if root_of_leaves(head.scheme, head.index, leaves) == expected:
+        return ShardReport(head, leaves, (), "shard foot: damaged, all shares are good")
     # Neither makes the name: no share can be told to be good.
     problem = f"shard foot: its leaves do not make shard {expected.short}"
     return ShardReport(head, leaves, tuple(range(head.chunks)), problem)

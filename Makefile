@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV)"
 	@$(PIP) install --upgrade 'pip>=25' 'setuptools>=77'
-	@$(PIP) install --editable '.[dev,demo]'
+	@PYTHONWARNINGS=ignore $(PIP) install --editable '.[dev,demo]'
 	@touch $@
 
 demo: $(STAMP) ## a whole pool on this machine, damaged, repaired and read back
@@ -40,11 +40,11 @@ test: $(STAMP) ## the fast tests, with branch coverage
 slow: $(STAMP) ## real processes under load, minutes long
 	$(BIN)/pytest -q -m slow
 
-bench: $(STAMP) ## put and get of 512 MB beside Tahoe-LAFS, in one run
+bench: $(STAMP) ## put and get of 512 MiB beside Tahoe-LAFS, in one run
 	$(BIN)/python -m benchmarks.against_tahoe
 
-bench-quick: $(STAMP) ## the same with 32 MB, to see that it works
-	$(BIN)/python -m benchmarks.against_tahoe --size-mb 32 --rounds 1
+bench-quick: $(STAMP) ## the same with 32 MiB, to see that it works
+	$(BIN)/python -m benchmarks.against_tahoe --size-mib 32 --rounds 1
 
 clean: ## forget the environment, caches and build products
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -222,10 +222,14 @@ def _words(error: OSError | ValueError) -> str:
     group = cast("ExceptionGroup[Exception] | None", error.__cause__)
     if isinstance(group, ExceptionGroup):
         return ", ".join(_words(cause) for cause in group.exceptions if isinstance(cause, OSError))
-    if not isinstance(error, OSError):
-        return "no name or address of a host"
-    # Negative numbers are getaddrinfo's.
-    return os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
+    match error:
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number)
+        case OSError():
+            # getaddrinfo's, whose numbers are negative.
+            return error.strerror or str(error)
+        case _:
+            return "not a name or address of a host"
 
 
 def _peer_name(stream: trio.SocketStream) -> str:

@@ -19,6 +19,10 @@ ZSTD_LEVEL = 1
 WORTH_SAVING = 16
 
 
+# Names the exact bytes that ``compress`` makes: part of the key derivation (core.sealing).
+COMPRESSOR = f"zstd-{zstd.zstd_version}-{ZSTD_LEVEL}-{WORTH_SAVING}"
+
+
 class Codec(IntEnum):
     """How a chunk's bytes are held before sealing. Values are part of the format."""
 

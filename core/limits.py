@@ -29,8 +29,9 @@ GROUP_BYTES = 4 * GIB
 
 # Heads are routing information; 64 KiB holds the longest (a batch of 512 shard roots).
 FRAME_HEAD_MAX_BYTES = 64 * KIB
-# 1 MiB bodies reach the best TLS throughput measured; larger ones only cost memory per connection.
-FRAME_BODY_MAX_BYTES = 1 * MIB
+# About 1 MiB reaches the best TLS throughput measured; larger bodies only cost memory per connection.
+# The odd 64 KiB let 16 shares of a sealed chunk (65,540 bytes each at 4 needed) travel in one frame.
+FRAME_BODY_MAX_BYTES = 1 * MIB + 64 * KIB
 # Upload frames that may be on the way unacknowledged, per shard: 4 MiB hides a 30 ms round trip at 130 MB/s.
 UPLOAD_WINDOW_FRAMES = 4
 # Requests one connection may have unanswered. Bounds the memory that a peer can make us hold.
@@ -59,10 +60,14 @@ PATH_MAX_BYTES = 4096
 # --- patience (seconds) -----------------------------------------------------------------------
 
 CONNECT_DEADLINE_S = 3.0
-HANDSHAKE_DEADLINE_S = 5.0
-# A healthy peer answers a small request within a disk seek and a round trip; a hung one costs this much.
-REQUEST_DEADLINE_S = 4.0
-# fsync of 16 MiB on a busy NAS disk takes up to seconds.
-COMMIT_DEADLINE_S = 30.0
+HANDSHAKE_DEADLINE_S = 3.0
+# A peer that owes an answer and sends nothing for this long, not even to a ping, is hung: what it costs us.
+SILENCE_MAX_S = 3.5
+# How long a silent peer is left alone before it is pinged.
+PING_AFTER_S = 1.0
+# A peer that answers pings may still be busy with its disk; this ends any request.
+REQUEST_DEADLINE_S = 30.0
+# Re-reading a 16 MiB shard, or an fsync, on a NAS disk under load.
+DISK_DEADLINE_S = 120.0
 # A connection without traffic is closed: a peer pair that talks once an hour needs no socket.
 CONNECTION_IDLE_S = 120.0

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.hpke import (
     Suite,
 )
 
+from core.compression import COMPRESSOR
 from core.errors import CorruptError, MalformedError
 from core.ids import derived_digest
 from core.limits import TAG_BYTES
@@ -44,14 +45,16 @@ _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 def convergent_key(secret: bytes, plaintext_digest: bytes) -> bytes:
     """The extent key: keyed BLAKE3 of the extent's plaintext digest under the organisation's 32-byte secret.
 
-    Equal extents of one organisation get equal keys; nobody without the secret can confirm a guess.
+    Equal extents of one organisation get equal keys; nobody without the secret can confirm a guess. The
+    compressor's version is bound in, because another version may pack the same chunk into other bytes, and two
+    messages under one GCM key and nonce would betray each other.
     """
-    return blake3(b"extent" + plaintext_digest, key=secret).digest()
+    return blake3(b"extent" + plaintext_digest + COMPRESSOR.encode(), key=secret).digest()
 
 
-def content_key(secret: bytes, content_digest: bytes) -> bytes:
-    """The index key of an object, from the digest of its whole listing."""
-    return blake3(b"index" + content_digest, key=secret).digest()
+def content_id(secret: bytes, description: bytes) -> bytes:
+    """32 bytes that name what a put stores (listing and scheme), to nobody but the organisation itself."""
+    return blake3(b"content" + description, key=secret).digest()
 
 
 def _nonce(chunk: int) -> bytes:

@@ -231,10 +231,10 @@ class UploadBegin(Message):
     @classmethod
     def parse(cls, fields: Fields, body: Buffer) -> Self:
         _no_body(body)
-        total = fields.integer("total", low=1, high=TOTAL_SHARES_MAX)
+        total = fields.integer("total", low=2, high=TOTAL_SHARES_MAX)
         return cls(
             upload=fields.integer("upload", high=MESSAGE_ID_MAX),
-            needed=fields.integer("needed", low=1, high=total),
+            needed=fields.integer("needed", low=1, high=total - 1),
             total=total,
             index=fields.integer("index", high=total - 1),
             chunks=fields.integer("chunks", low=1, high=EXTENT_CHUNKS),

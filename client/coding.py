@@ -1,0 +1,58 @@
+"""The CPU work of a put: chunks are compressed, sealed, coded and hashed, a batch of chunks per job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.compression import compress
+from core.limits import CHUNK_BYTES, FRAME_BODY_MAX_BYTES, READ_CHUNKS_MAX, SEALED_CHUNK_MAX_BYTES
+from core.ports import Buffer
+from core.sealing import ChunkSealer
+from erasure.codec import encode_chunk, share_bytes
+from erasure.merkle import leaf_digest
+from erasure.scheme import Scheme
+
+
+@dataclass(frozen=True, slots=True)
+class CodedBatch:
+    """Consecutive chunks of one extent, coded.
+
+    ``bodies[i]`` are the shares i of the batch laid end to end, ``leaves[i]`` their digests; ``share_lengths``
+    hold for every i. ``sealed_lengths`` and ``codecs`` say how to undo it.
+    """
+
+    bodies: tuple[bytes, ...]
+    leaves: tuple[tuple[bytes, ...], ...]
+    share_lengths: tuple[int, ...]
+    sealed_lengths: tuple[int, ...]
+    codecs: bytes
+
+
+def chunks_per_batch(scheme: Scheme) -> int:
+    """As many chunks as fit one frame per holder, 16 at most: larger batches only cost memory."""
+    return min(READ_CHUNKS_MAX, FRAME_BODY_MAX_BYTES // share_bytes(SEALED_CHUNK_MAX_BYTES, scheme.needed))
+
+
+def code_batch(plain: Buffer, first: int, count: int, key: bytes, scheme: Scheme) -> CodedBatch:
+    """Code chunks ``first`` to ``first + count - 1`` of the extent whose plain bytes are ``plain``."""
+    sealer = ChunkSealer(key)
+    view = memoryview(plain)
+    shares: list[list[Buffer]] = [[] for _ in range(scheme.total)]
+    leaves: list[list[bytes]] = [[] for _ in range(scheme.total)]
+    sealed_lengths: list[int] = []
+    codecs = bytearray()
+    for chunk in range(first, first + count):
+        codec, packed = compress(view[chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES])
+        sealed = sealer.seal(chunk, codec, packed)
+        for index, share in enumerate(encode_chunk(sealed, scheme)):
+            shares[index].append(share)
+            leaves[index].append(leaf_digest(share))
+        sealed_lengths.append(len(sealed))
+        codecs.append(codec)
+    return CodedBatch(
+        bodies=tuple(b"".join(column) for column in shares),
+        leaves=tuple(tuple(column) for column in leaves),
+        share_lengths=tuple(len(share) for share in shares[0]),
+        sealed_lengths=tuple(sealed_lengths),
+        codecs=bytes(codecs),
+    )

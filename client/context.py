@@ -1,0 +1,75 @@
+"""A client at work: its home, its sessions to peers and its view of the pool, for the length of one command."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from client.bootstrap import first_addresses, remember_addresses
+from client.home import Home
+from client.memory import ClientMemory
+from client.peers import Peers
+from client.tasks import open_crew
+from core.errors import NotEnoughPeersError
+from core.ports import Ports
+from dht.node import Dht, DhtConfig
+from dht.records import PeerRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    ports: Ports
+    home: Home
+    peers: Peers
+    dht: Dht
+    memory: ClientMemory
+
+    async def find_peers(self) -> list[PeerRecord]:
+        """Every peer that the pool knows of, whether it answers or not, by ascending id."""
+        addresses = await self.ports.threads.disk(first_addresses, self.ports.disk, self.home)
+        reached = await self.dht.bootstrap(addresses)
+        if not reached:
+            raise NotEnoughPeersError(
+                f"none of the {len(addresses)} known addresses of pool {self.home.roster.pool_name!r} answers: "
+                "are its daemons running (`moorage pool status`), and is the network up?"
+            )
+        found = sorted(await self.dht.all_peers(), key=lambda record: record.identity.peer)
+        await self.ports.threads.disk(
+            remember_addresses,
+            self.ports.disk,
+            self.home,
+            [record.address for record in found],
+            self.ports.chance.token(4).hex(),
+        )
+        return found
+
+    async def live_peers(self) -> list[PeerRecord]:
+        """The peers that answer now. A hung one costs a handshake's patience, however many there are."""
+        return await self.peers.connect_all(await self.find_peers())
+
+
+@asynccontextmanager
+async def open_client(ports: Ports, home: Home) -> AsyncIterator[Client]:
+    """A client over ``ports``; closes its connections at the end."""
+    async with open_crew() as crew:
+        peers = Peers(ports.net, crew, home.hello)
+        dht = Dht(
+            me=None,
+            messenger=peers,
+            issuers=lambda: home.roster.issuers,
+            clock=ports.clock,
+            chance=ports.chance,
+            config=DhtConfig(),
+            store=None,
+        )
+        peers.use_dht(dht)
+        try:
+            yield Client(ports, home, peers, dht, ClientMemory(ports.disk, home, ports.chance))
+        finally:
+            crew.cancel_scope.cancel()
+
+
+def names_of(records: Sequence[PeerRecord]) -> dict[bytes, str]:
+    """Peer names by raw id, for messages to people."""
+    return {record.identity.peer.raw: record.identity.name for record in records}

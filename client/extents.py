@@ -1,0 +1,146 @@
+"""Store extents: use what is there already, send what is not, and find other homes when holders fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from client.context import Client
+from client.memory import StoredExtent
+from client.placer import Placer
+from client.progress import Progress
+from client.tasks import open_crew
+from client.upload import CodedExtent, upload_extent
+from core.errors import MoorageError, NotEnoughPeersError, PeerUnavailableError
+from core.ids import PeerId
+from core.ports import Buffer
+from erasure.codec import share_bytes
+from erasure.merkle import check_share
+from erasure.scheme import Scheme
+from erasure.shardfile import shard_file_bytes
+from wire.messages import Read, Shares
+
+# Every round that does not finish loses at least one peer for this put.
+ROUNDS_MAX = 16
+
+
+@dataclass(frozen=True, slots=True)
+class DoneExtent:
+    """An extent whose shards lie where ``stored`` says, and the key that opens it."""
+
+    key: bytes
+    plain_bytes: int
+    stored: StoredExtent
+
+    def stored_bytes(self, scheme: Scheme) -> int:
+        """Bytes that the extent's shard files take on all its holders."""
+        shares = sum(share_bytes(length, scheme.needed) for length in self.stored.sealed_lengths)
+        return scheme.total * shard_file_bytes(len(self.stored.sealed_lengths), shares)
+
+
+class ExtentStorer:
+    """Stores the extents of one put. ``sent_bytes`` counts what really went to holders."""
+
+    def __init__(self, client: Client, placer: Placer, scheme: Scheme, progress: Progress) -> None:
+        self._client = client
+        self._placer = placer
+        self._scheme = scheme
+        self._progress = progress
+        self.sent_bytes = 0
+
+    async def store(self, plain: Buffer, plain_bytes: int, key: bytes, group: int) -> DoneExtent:
+        """Make the extent durable on one holder per share. Raises NotEnoughPeersError."""
+        memory, threads = self._client.memory, self._client.ports.threads
+        known = await threads.disk(memory.extent, key, self._scheme)
+        if known is None:
+            holders = dict(enumerate(self._placer.holders(group)))
+            extent = await self._send(plain, plain_bytes, key, group, holders, list(holders))
+        else:
+            lost = await self._missing(known)
+            extent = known
+            if lost:
+                holders = dict(enumerate(known.holders))
+                extent = await self._send(plain, plain_bytes, key, group, holders, lost)
+        if extent is not known:
+            await threads.disk(memory.remember_extent, key, self._scheme, extent)
+        self._progress.advance(plain_bytes)
+        return DoneExtent(key, plain_bytes, extent)
+
+    def lost_shares(self, done: DoneExtent) -> list[int]:
+        """Shares whose holder failed during this put."""
+        return [index for index, peer in enumerate(done.stored.holders) if peer in self._placer.failed]
+
+    async def rehome(self, plain: Buffer, plain_bytes: int, done: DoneExtent, group: int) -> DoneExtent:
+        """Store the lost shares of an extent at other peers. Raises NotEnoughPeersError."""
+        lost = self.lost_shares(done)
+        holders = dict(enumerate(done.stored.holders))
+        good = {index: peer for index, peer in holders.items() if index not in lost}
+        holders |= self._placer.replacements(group, good, lost)
+        extent = await self._send(plain, plain_bytes, done.key, group, holders, lost)
+        await self._client.ports.threads.disk(self._client.memory.remember_extent, done.key, self._scheme, extent)
+        return replace(done, stored=extent)
+
+    async def _send(
+        self,
+        plain: Buffer,
+        plain_bytes: int,
+        key: bytes,
+        group: int,
+        holders: Mapping[int, PeerId],
+        lost: Sequence[int],
+    ) -> StoredExtent:
+        """Send shares ``lost`` to their holders, and to others where those fail, until all are durable."""
+        homes = dict(holders)
+        missing = list(lost)
+        for _ in range(ROUNDS_MAX):
+            targets = {index: homes[index] for index in missing}
+            result = await upload_extent(
+                plain,
+                plain_bytes,
+                key,
+                self._scheme,
+                targets,
+                peers=self._client.peers,
+                threads=self._client.ports.threads,
+            )
+            self.sent_bytes += result.sent_bytes
+            if not result.failed:
+                return _stored(result.extent, homes)
+            for index, error in result.failed.items():
+                self._placer.fail(homes[index], error)
+                self._progress.note(f"{self._placer.name_of(homes[index])} failed ({error}); looking for another peer")
+            missing = sorted(result.failed)
+            good = {index: peer for index, peer in homes.items() if index not in missing}
+            homes |= self._placer.replacements(group, good, missing)
+        raise NotEnoughPeersError("peers keep failing during this upload: try again later")
+
+    async def _missing(self, known: StoredExtent) -> list[int]:
+        """Shares that their holder, asked for a random chunk, cannot show. Silent holders are marked failed."""
+        missing: list[int] = []
+        chance = self._client.ports.chance.stream("resume")
+        chunks = len(known.sealed_lengths)
+
+        async def check(index: int, peer: PeerId, chunk: int) -> None:
+            try:
+                answer = await self._client.peers.request(peer, Read(known.roots[index], chunk, 1))
+                if not isinstance(answer, Shares):
+                    raise PeerUnavailableError(f"peer {peer.short} answered something else than shares")
+                check_share(known.roots[index], self._scheme, index, chunks, chunk, answer.body, answer.paths[0])
+            except PeerUnavailableError as error:
+                self._placer.fail(peer, error)
+            except MoorageError:
+                missing.append(index)
+
+        async with open_crew() as crew:
+            for index, peer in enumerate(known.holders):
+                crew.start_soon(check, index, peer, chance.randrange(chunks))
+        return sorted(missing)
+
+
+def _stored(extent: CodedExtent, homes: Mapping[int, PeerId]) -> StoredExtent:
+    return StoredExtent(
+        roots=extent.roots,
+        holders=tuple(homes[index] for index in sorted(homes)),
+        sealed_lengths=extent.sealed_lengths,
+        codecs=extent.codecs,
+    )

@@ -1,0 +1,203 @@
+"""Read shares from any holders that have them: the likely fastest first, others when those are slow or wrong.
+
+Every share is checked against the anchored root before anything is done with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from anchor.manifest import Extent
+from client.peers import Peers
+from core.errors import CorruptError, MoorageError, NotEnoughSharesError, ProtocolError
+from core.findings import Finding, FindingKind
+from core.ids import ObjectId, PeerId
+from core.ports import Threads
+from erasure.merkle import check_share
+from erasure.scheme import Scheme
+from wire.messages import Read, Shares
+
+# Before a second holder is asked beside a slow one: three times what its fellows take, within these bounds.
+HEDGE_FACTOR = 3.0
+HEDGE_MIN_S = 0.15
+HEDGE_MAX_S = 1.0
+# A peer this many times slower than the fastest is asked last.
+SLOW_FACTOR = 8.0
+SLOW_MIN_S = 0.1
+# How much the newest measurement counts.
+SMOOTHING = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One place where one share index of an extent can be read."""
+
+    index: int
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRun:
+    """Verified shares of consecutive chunks from one holder."""
+
+    source: Source
+    shares: tuple[memoryview, ...]
+
+
+class SourceBoard:
+    """What one flow learned about holders: how fast they answer, and which shards are of no use."""
+
+    def __init__(self) -> None:
+        self._latency_s: dict[PeerId, float] = {}
+        self._useless: set[tuple[bytes, PeerId]] = set()
+        self._down: set[PeerId] = set()
+        self.findings: list[Finding] = []
+
+    def order(self, extent: Extent, sources: Sequence[Source], scheme: Scheme) -> list[Source]:
+        """Usable sources, best first: quick systematic, quick parity, slow, then those that seem down."""
+        fastest = min(self._latency_s.values(), default=0.0)
+        slow_s = max(SLOW_MIN_S, SLOW_FACTOR * fastest)
+
+        def rank(source: Source) -> tuple[bool, bool, bool, int]:
+            return (
+                source.peer in self._down,
+                self._latency_s.get(source.peer, 0.0) > slow_s,
+                source.index >= scheme.needed,
+                source.index,
+            )
+
+        usable = [source for source in sources if (extent.roots[source.index].raw, source.peer) not in self._useless]
+        return sorted(usable, key=rank)
+
+    def patience_s(self) -> float:
+        known = sorted(self._latency_s.values())
+        typical = known[len(known) // 2] if known else HEDGE_MAX_S
+        return min(HEDGE_MAX_S, max(HEDGE_MIN_S, HEDGE_FACTOR * typical))
+
+    def took(self, peer: PeerId, seconds: float) -> None:
+        before = self._latency_s.get(peer, seconds)
+        self._latency_s[peer] = before + SMOOTHING * (seconds - before)
+        self._down.discard(peer)
+
+    def down(self, peer: PeerId) -> None:
+        self._down.add(peer)
+
+    def useless(self, extent: Extent, source: Source) -> None:
+        self._useless.add((extent.roots[source.index].raw, source.peer))
+
+
+def verify_run(extent: Extent, scheme: Scheme, index: int, first: int, answer: Shares) -> tuple[memoryview, ...]:
+    """The shares of an answer, each checked against the root. Raises CorruptError naming the chunk."""
+    shares: list[memoryview] = []
+    view = memoryview(answer.body)
+    at = 0
+    for offset, (length, path) in enumerate(zip(answer.lengths, answer.paths, strict=True)):
+        share = view[at : at + length]
+        check_share(extent.roots[index], scheme, index, extent.chunks, first + offset, share, path)
+        shares.append(share)
+        at += length
+    return tuple(shares)
+
+
+class ShareFetcher:
+    """Fetches runs of shares of one object's extents."""
+
+    def __init__(self, peers: Peers, threads: Threads, object_id: ObjectId, scheme: Scheme, board: SourceBoard) -> None:
+        self._peers = peers
+        self._threads = threads
+        self._object = object_id
+        self._scheme = scheme
+        self.board = board
+
+    async def fetch(
+        self, number: int, extent: Extent, sources: Sequence[Source], first: int, count: int
+    ) -> Mapping[int, ShareRun]:
+        """``needed`` verified runs of chunks ``first`` to ``first + count - 1`` of extent ``number``, by share index.
+
+        Asks ``needed`` sources at once and one more whenever one fails or is slow. Raises NotEnoughSharesError.
+        """
+        queue = self.board.order(extent, sources, self._scheme)
+        inbox_send, inbox = trio.open_memory_channel[tuple[Source, ShareRun | None]](max(1, len(queue)))
+        good: dict[int, ShareRun] = {}
+        in_flight = 0
+
+        async with trio.open_nursery() as nursery:
+
+            def ask_next() -> int:
+                # A second source of an index that is here already adds nothing.
+                while queue:
+                    source = queue.pop(0)
+                    if source.index not in good:
+                        nursery.start_soon(self._ask, number, extent, source, first, count, inbox_send)
+                        return 1
+                return 0
+
+            for _ in range(self._scheme.needed):
+                in_flight += ask_next()
+            while len(good) < self._scheme.needed and in_flight:
+                patience_s = self.board.patience_s() if queue else math.inf
+                with trio.move_on_after(patience_s):
+                    source, run = await inbox.receive()
+                    in_flight -= 1
+                    if run is not None:
+                        good[source.index] = run
+                        continue
+                in_flight += ask_next()
+            nursery.cancel_scope.cancel()
+        if len(good) < self._scheme.needed:
+            raise NotEnoughSharesError(
+                f"object {self._object.short}, extent {number}, chunk {first}: {len(good)} good shares found, "
+                f"{self._scheme.needed} needed"
+            )
+        return good
+
+    async def _ask(
+        self,
+        number: int,
+        extent: Extent,
+        source: Source,
+        first: int,
+        count: int,
+        inbox: trio.MemorySendChannel[tuple[Source, ShareRun | None]],
+    ) -> None:
+        started = trio.current_time()
+        try:
+            shares: list[memoryview] = []
+            while len(shares) < count:
+                at = first + len(shares)
+                shares += await self._read(extent, source, at, count - len(shares))
+            self.board.took(source.peer, trio.current_time() - started)
+            await inbox.send((source, ShareRun(source, tuple(shares))))
+        except CorruptError as error:
+            self.board.useless(extent, source)
+            self._report(FindingKind.CORRUPT, number, extent, source, str(error))
+            await inbox.send((source, None))
+        except MoorageError as error:
+            if error.code == "no-such-shard":
+                self.board.useless(extent, source)
+                self._report(FindingKind.MISSING, number, extent, source, str(error))
+            else:
+                self.board.down(source.peer)
+            await inbox.send((source, None))
+
+    async def _read(self, extent: Extent, source: Source, first: int, count: int) -> tuple[memoryview, ...]:
+        answer = await self._peers.request(source.peer, Read(extent.roots[source.index], first, count))
+        if not isinstance(answer, Shares) or len(answer.lengths) > count:
+            raise ProtocolError(f"peer {source.peer.short} answered a read with something else")
+        return await self._threads.cpu(verify_run, extent, self._scheme, source.index, first, answer)
+
+    def _report(self, kind: FindingKind, number: int, extent: Extent, source: Source, detail: str) -> None:
+        finding = Finding(
+            kind=kind,
+            object=self._object,
+            holder=source.peer,
+            extent=number,
+            share=source.index,
+            root=extent.roots[source.index],
+            detail=detail,
+        )
+        self.board.findings.append(finding)

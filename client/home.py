@@ -1,0 +1,149 @@
+"""A home folder: who we are, whom we trust, and our keys (docs/operations.md, "Homes")."""
+
+from __future__ import annotations
+
+import os.path
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from anchor.roster import Roster, parse_roster
+from core.errors import HomeError, MoorageError
+from core.identity import key_from_seed, public_bytes, read_certificate
+from core.ports import Clock, Disk, Identity
+from core.sealing import KEY_BYTES, SEALING_SEED_BYTES
+from wire.messages import PROTOCOL_VERSION, Hello
+
+ROSTER_FILE = "roster"
+SETTINGS_FILE = "settings.toml"
+TLS_KEY_FILE = "keys/tls.key"
+TLS_CERTIFICATE_FILE = "keys/tls.crt"
+ORGANISATION_FILE = "keys/organisation.seed"
+SEALING_FILE = "keys/sealing.seed"
+CONVERGENCE_FILE = "keys/convergence.secret"
+LOG_FILE = "keys/log.seed"
+WITNESS_FILE = "keys/witness.seed"
+FILE_MAX_BYTES = 1024 * 1024
+SOFTWARE = "moorage/0.1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class OrganisationKeys:
+    """What only an organisation's clients have: without it a pool can be cared for, but not read."""
+
+    manifest_key: Ed25519PrivateKey
+    sealing_seed: bytes
+    convergence_secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerKeys:
+    """32-byte seeds of the home's own log and its local witness."""
+
+    log_seed: bytes
+    witness_seed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A home that was read and found whole. ``organisation`` is None in a peer's home."""
+
+    folder: str
+    roster: Roster
+    roster_file: bytes
+    identity: Identity
+    tls_key: Ed25519PrivateKey
+    ledger: LedgerKeys
+    organisation: OrganisationKeys | None
+
+    def path(self, *parts: str) -> str:
+        return os.path.join(self.folder, *parts)
+
+    def hello(self) -> Hello:
+        return Hello(self.roster.pool, PROTOCOL_VERSION, SOFTWARE, self.roster.epoch)
+
+    def owner_keys(self) -> OrganisationKeys:
+        """Raises HomeError when this home has none."""
+        if self.organisation is None:
+            raise HomeError(
+                f"{self.folder} has no organisation keys ({ORGANISATION_FILE}, {SEALING_FILE}, {CONVERGENCE_FILE}): "
+                "storing and reading need a client's home; sweep, repair and verify do not"
+            )
+        return self.organisation
+
+
+def read_home_file(disk: Disk, folder: str, name: str, *, exact_bytes: int | None = None) -> bytes:
+    """A small file of a home. Raises HomeError that names it and says what to do."""
+    path = os.path.join(folder, name)
+    try:
+        with disk.open(path, "read") as file:
+            data = file.read_at(0, FILE_MAX_BYTES)
+    except FileNotFoundError as error:
+        raise HomeError(
+            f"{path} is missing: {folder} is not a moorage home; make one with `moorage pool up`, or name another "
+            "with --home"
+        ) from error
+    except OSError as error:
+        raise HomeError(f"{path} cannot be read: {error.strerror}") from error
+    if exact_bytes is not None and len(data) != exact_bytes:
+        raise HomeError(f"{path} has {len(data)} bytes, not {exact_bytes}: restore it from its backup")
+    return data
+
+
+def _load_tls_key(disk: Disk, folder: str) -> Ed25519PrivateKey:
+    try:
+        key = serialization.load_pem_private_key(read_home_file(disk, folder, TLS_KEY_FILE), password=None)
+    except (ValueError, TypeError) as error:
+        raise HomeError(f"{folder}/{TLS_KEY_FILE} is no private key: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise HomeError(f"{folder}/{TLS_KEY_FILE} is not an Ed25519 key")
+    return key
+
+
+def _load_identity(disk: Disk, folder: str, roster: Roster, key: Ed25519PrivateKey, clock: Clock) -> Identity:
+    pem = read_home_file(disk, folder, TLS_CERTIFICATE_FILE)
+    try:
+        certificate = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+    except ValueError as error:
+        raise HomeError(f"{folder}/{TLS_CERTIFICATE_FILE} is no certificate: {error}") from error
+    identity, holder_key = read_certificate(certificate, roster.issuers, now=clock.now())
+    if holder_key != public_bytes(key):
+        raise HomeError(f"{folder}: {TLS_CERTIFICATE_FILE} and {TLS_KEY_FILE} do not belong together")
+    return identity
+
+
+def load_home(disk: Disk, folder: str, clock: Clock) -> Home:
+    """Read a home.
+
+    Raises:
+        HomeError: something is missing or does not fit together.
+        PeerRefusedError: its own certificate is expired or not of its roster.
+    """
+    folder = os.path.abspath(folder)
+    roster_file = read_home_file(disk, folder, ROSTER_FILE)
+    try:
+        roster = parse_roster(roster_file)
+    except MoorageError as error:
+        raise HomeError(f"{folder}/{ROSTER_FILE}: {error}") from error
+    tls_key = _load_tls_key(disk, folder)
+    organisation = None
+    if disk.stat(os.path.join(folder, ORGANISATION_FILE)) is not None:
+        organisation = OrganisationKeys(
+            manifest_key=key_from_seed(read_home_file(disk, folder, ORGANISATION_FILE, exact_bytes=KEY_BYTES)),
+            sealing_seed=read_home_file(disk, folder, SEALING_FILE, exact_bytes=SEALING_SEED_BYTES),
+            convergence_secret=read_home_file(disk, folder, CONVERGENCE_FILE, exact_bytes=KEY_BYTES),
+        )
+    return Home(
+        folder=folder,
+        roster=roster,
+        roster_file=roster_file,
+        identity=_load_identity(disk, folder, roster, tls_key, clock),
+        tls_key=tls_key,
+        ledger=LedgerKeys(
+            log_seed=read_home_file(disk, folder, LOG_FILE, exact_bytes=KEY_BYTES),
+            witness_seed=read_home_file(disk, folder, WITNESS_FILE, exact_bytes=KEY_BYTES),
+        ),
+        organisation=organisation,
+    )

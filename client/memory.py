@@ -1,0 +1,191 @@
+"""What a client's home remembers of its puts: extents that are stored, and the catalogue of objects.
+
+Both are a convenience: the owner's keys and the pool are enough to find and read everything again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from anchor.manifest import Manifest, parse_manifest
+from client.home import Home
+from core.durable import read_file, write_file
+from core.encoding import decode, encode
+from core.errors import AmbiguousObjectError, MalformedError, MalformedIdError, MoorageError, UnknownObjectError
+from core.ids import DIGEST_BYTES, ObjectId, PeerId, ShardRoot, derived_digest
+from core.limits import EXTENT_CHUNKS, KIB, MANIFEST_MAX_BYTES, RECEIPT_MAX_BYTES
+from core.ports import Chance, Disk
+from core.schema import Fields, split_column
+from erasure.scheme import Scheme
+
+EXTENT_RECORD_MAX_BYTES = 64 * KIB
+ENTRY_MAX_BYTES = 64 * KIB
+NAME_MAX_BYTES = 16 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExtent:
+    """An extent that all its holders acknowledged: what a later put needs to use it without sending it again."""
+
+    roots: tuple[ShardRoot, ...]
+    holders: tuple[PeerId, ...]
+    sealed_lengths: tuple[int, ...]
+    codecs: bytes
+
+    @property
+    def sealed_bytes(self) -> int:
+        return sum(self.sealed_lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """One stored object as its owner sees it. ``content`` names listing and scheme, for idempotent puts."""
+
+    object: ObjectId
+    content: bytes
+    name: str
+    files: int
+    plain_bytes: int
+    stored_bytes: int
+    created_s: int
+
+
+class ClientMemory:
+    """Files under a client's home. All methods block: call them inside a disk job."""
+
+    def __init__(self, disk: Disk, home: Home, chance: Chance) -> None:
+        self._disk = disk
+        self._home = home
+        self._chance = chance
+
+    def _write(self, path: str, data: bytes) -> None:
+        write_file(self._disk, path, data, token=self._chance.token(4).hex())
+
+    # --- extents ------------------------------------------------------------------------------
+
+    def _extent_path(self, key: bytes, scheme: Scheme) -> str:
+        # Not the key itself: this file's name must not open the extent.
+        name = derived_digest("moorage 2026 extent record v1", key + str(scheme).encode()).hex()
+        return self._home.path("state", "extents", name[:2], name)
+
+    def extent(self, key: bytes, scheme: Scheme) -> StoredExtent | None:
+        """The record of an earlier upload; None when there is none, or none that can be read."""
+        data = read_file(self._disk, self._extent_path(key, scheme), max_bytes=EXTENT_RECORD_MAX_BYTES)
+        try:
+            return None if data is None else _parse_extent_record(data, scheme)
+        except MoorageError:
+            return None
+
+    def remember_extent(self, key: bytes, scheme: Scheme, extent: StoredExtent) -> None:
+        self._write(
+            self._extent_path(key, scheme),
+            encode(
+                {
+                    "roots": b"".join(root.raw for root in extent.roots),
+                    "holders": b"".join(peer.raw for peer in extent.holders),
+                    "lengths": b"".join(length.to_bytes(4, "big") for length in extent.sealed_lengths),
+                    "codecs": extent.codecs,
+                }
+            ),
+        )
+
+    # --- objects ------------------------------------------------------------------------------
+
+    def remember_object(self, entry: CatalogueEntry, manifest_file: bytes, receipt_file: bytes) -> None:
+        """The entry comes last: an object is in the catalogue only with its manifest and receipt."""
+        name = str(entry.object)
+        self._write(self._home.path("manifests", name), manifest_file)
+        self._write(self._home.path("receipts", name), receipt_file)
+        self._write(
+            self._home.path("catalogue", name),
+            encode(
+                {
+                    "content": entry.content,
+                    "name": entry.name.encode("utf-8", "surrogateescape"),
+                    "files": entry.files,
+                    "bytes": entry.plain_bytes,
+                    "stored": entry.stored_bytes,
+                    "created": entry.created_s,
+                }
+            ),
+        )
+
+    def objects(self) -> Iterator[CatalogueEntry]:
+        """The catalogue, by ascending object id. Raises MalformedError for a damaged entry."""
+        for name in self._disk.list_folder(self._home.path("catalogue")):
+            try:
+                object_id = ObjectId.parse(name)
+            except MalformedIdError:
+                continue
+            data = read_file(self._disk, self._home.path("catalogue", name), max_bytes=ENTRY_MAX_BYTES)
+            if data is not None:
+                yield _parse_entry(object_id, data)
+
+    def find_content(self, content: bytes) -> CatalogueEntry | None:
+        return next((entry for entry in self.objects() if entry.content == content), None)
+
+    def resolve(self, text: str) -> ObjectId:
+        """An object id from its digits or a beginning of them, at least four.
+
+        Raises MalformedIdError, AmbiguousObjectError, UnknownObjectError.
+        """
+        text = text.lower()
+        if len(text) > 2 * DIGEST_BYTES or not text or any(digit not in "0123456789abcdef" for digit in text):
+            raise MalformedIdError(f"{text!r} is not an object id: those are 64 hexadecimal digits (`moorage ls`)")
+        if len(text) == 2 * DIGEST_BYTES:
+            return ObjectId.parse(text)
+        names = self._disk.list_folder(self._home.path("catalogue"))
+        found = [name for name in names if name.startswith(text) and len(name) == 2 * DIGEST_BYTES]
+        if len(text) < 4 or len(found) > 1:
+            raise AmbiguousObjectError(f"{text!r} is short for {len(found)} objects: give more digits (`moorage ls`)")
+        if not found:
+            raise UnknownObjectError(f"no object in the catalogue begins with {text!r} (`moorage ls`)")
+        return ObjectId.parse(found[0])
+
+    def manifest_file(self, object_id: ObjectId) -> bytes | None:
+        return read_file(self._disk, self._home.path("manifests", str(object_id)), max_bytes=MANIFEST_MAX_BYTES)
+
+    def manifest(self, object_id: ObjectId) -> Manifest | None:
+        """None when it is not here or damaged: every holder has a copy."""
+        data = self.manifest_file(object_id)
+        try:
+            return None if data is None else parse_manifest(data, expected=object_id)
+        except MoorageError:
+            return None
+
+    def receipt_file(self, object_id: ObjectId) -> bytes | None:
+        return read_file(self._disk, self._home.path("receipts", str(object_id)), max_bytes=RECEIPT_MAX_BYTES)
+
+
+def _parse_extent_record(data: bytes, scheme: Scheme) -> StoredExtent:
+    fields = Fields(decode(data, max_bytes=EXTENT_RECORD_MAX_BYTES), what="extent record")
+    column_bytes = scheme.total * DIGEST_BYTES
+    roots = split_column(fields.exact("roots", column_bytes), DIGEST_BYTES, what="roots")
+    holders = split_column(fields.exact("holders", column_bytes), DIGEST_BYTES, what="holders")
+    lengths = split_column(fields.blob("lengths", max_bytes=4 * EXTENT_CHUNKS), 4, what="lengths")
+    codecs = fields.blob("codecs", max_bytes=EXTENT_CHUNKS)
+    fields.end()
+    if len(lengths) != len(codecs):
+        raise MalformedError("extent record: lengths and codecs do not agree")
+    return StoredExtent(
+        roots=tuple(ShardRoot(raw) for raw in roots),
+        holders=tuple(PeerId(raw) for raw in holders),
+        sealed_lengths=tuple(int.from_bytes(raw, "big") for raw in lengths),
+        codecs=codecs,
+    )
+
+
+def _parse_entry(object_id: ObjectId, data: bytes) -> CatalogueEntry:
+    fields = Fields(decode(data, max_bytes=ENTRY_MAX_BYTES), what=f"catalogue entry {object_id.short}")
+    entry = CatalogueEntry(
+        object=object_id,
+        content=fields.exact("content", DIGEST_BYTES),
+        name=fields.blob("name", max_bytes=NAME_MAX_BYTES).decode("utf-8", "surrogateescape"),
+        files=fields.integer("files", high=2**40),
+        plain_bytes=fields.integer("bytes", high=2**60),
+        stored_bytes=fields.integer("stored", high=2**60),
+        created_s=fields.integer("created", high=2**40),
+    )
+    fields.end()
+    return entry

@@ -1,0 +1,158 @@
+"""The peers as a client or daemon sees them: one session each, dialled on need, found through the DHT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from client.session import Session
+from core.errors import MoorageError, PeerRefusedError, PeerUnavailableError
+from core.ids import PeerId
+from core.limits import REQUEST_DEADLINE_S
+from core.ports import Address, Identity, Net
+from dht.node import Dht
+from dht.records import PeerRecord
+from wire.messages import Hello, Message
+
+# A peer that just failed is not tried again for this long: one command pays for a dead peer once.
+AVOID_S = 10.0
+# Peers dialled at the same time when a whole pool is wanted.
+DIALS_AT_ONCE = 32
+RECORD_AGE_MAX_S = 600.0
+
+
+@dataclass(slots=True)
+class _Line:
+    """What is known of the way to one address: a session, a dial in progress, or a recent failure."""
+
+    lock: trio.Lock = field(default_factory=trio.Lock)
+    session: Session | None = None
+    failed_at: float = float("-inf")
+    failure: MoorageError | None = None
+
+
+class Peers:
+    """Sessions by address and by peer. Lives inside the nursery that is given; closes with it."""
+
+    def __init__(self, net: Net, nursery: trio.Nursery, hello: Callable[[], Hello]) -> None:
+        self._net = net
+        self._nursery = nursery
+        self._hello = hello
+        self._lines: dict[Address, _Line] = {}
+        self._addresses: dict[PeerId, Address] = {}
+        self._dht: Dht | None = None
+
+    def use_dht(self, dht: Dht) -> None:
+        """Find addresses through ``dht``, which itself asks through these sessions."""
+        self._dht = dht
+
+    # --- for the DHT --------------------------------------------------------------------------
+
+    async def ask(self, address: Address, expect: PeerId | None, message: Message) -> tuple[Identity, Message]:
+        """One question to whoever listens at ``address`` (``expect``: and to nobody else).
+
+        Raises PeerUnavailableError, PeerRefusedError, or what the peer answered instead.
+        """
+        session = await self._session_at(address, expect)
+        return session.remote, await session.request(message)
+
+    # --- for everyone else --------------------------------------------------------------------
+
+    async def request(self, peer: PeerId, message: Message, *, deadline_s: float = REQUEST_DEADLINE_S) -> Message:
+        """The peer's answer; an idempotent request that met a stale connection is asked once more.
+
+        Raises PeerUnavailableError, or what the peer answered instead.
+        """
+        session, fresh = await self._session_to(peer)
+        try:
+            return await session.request(message, deadline_s=deadline_s)
+        except PeerUnavailableError:
+            if fresh or session.usable or session.hung:
+                raise
+        session, _ = await self._session_to(peer)
+        return await session.request(message, deadline_s=deadline_s)
+
+    async def session(self, peer: PeerId) -> Session:
+        """A session to ``peer``, for a conversation that must stay on one connection (an upload)."""
+        return (await self._session_to(peer))[0]
+
+    async def connect_all(self, peers: Sequence[PeerRecord]) -> list[PeerRecord]:
+        """Those that answer now, in the given order. A hung peer costs one handshake deadline, all at once."""
+        answered: dict[PeerId, PeerRecord] = {}
+        limiter = trio.CapacityLimiter(DIALS_AT_ONCE)
+
+        async def dial(record: PeerRecord) -> None:
+            async with limiter:
+                try:
+                    await self._session_at(record.address, record.identity.peer)
+                except MoorageError:
+                    return
+            self._addresses[record.identity.peer] = record.address
+            answered[record.identity.peer] = record
+
+        async with trio.open_nursery() as nursery:
+            for record in peers:
+                nursery.start_soon(dial, record)
+        return [record for record in peers if record.identity.peer in answered]
+
+    def avoid(self, peer: PeerId, failure: MoorageError) -> None:
+        """Remember that ``peer`` just failed, so that the next caller does not wait for it too."""
+        address = self._addresses.get(peer)
+        if address is not None:
+            line = self._lines.setdefault(address, _Line())
+            line.failed_at, line.failure = trio.current_time(), failure
+
+    async def _session_to(self, peer: PeerId) -> tuple[Session, bool]:
+        address = self._addresses.get(peer)
+        line = self._lines.get(address) if address is not None else None
+        if address is not None and line is not None and line.session is not None and line.session.usable:
+            return line.session, False
+        if address is not None:
+            try:
+                return await self._session_at(address, peer), True
+            except (PeerUnavailableError, PeerRefusedError):
+                # It may have moved: ask around before giving up.
+                moved = await self._resolve(peer, max_age_s=0.0)
+                if moved is None or moved == address:
+                    raise
+                address = moved
+        else:
+            address = await self._resolve(peer, max_age_s=RECORD_AGE_MAX_S)
+            if address is None:
+                raise PeerUnavailableError(f"peer {peer.short} is not known to anyone who answers")
+        self._addresses[peer] = address
+        return await self._session_at(address, peer), True
+
+    async def _resolve(self, peer: PeerId, *, max_age_s: float) -> Address | None:
+        if self._dht is None:
+            return None
+        record = await self._dht.resolve(peer, max_age_s=max_age_s)
+        return None if record is None else record.address
+
+    async def _session_at(self, address: Address, expect: PeerId | None) -> Session:
+        line = self._lines.setdefault(address, _Line())
+        async with line.lock:
+            if line.session is None or not line.session.usable:
+                if line.failure is not None and trio.current_time() - line.failed_at < AVOID_S:
+                    raise type(line.failure)(str(line.failure))
+                try:
+                    line.session = await self._dial(address)
+                except MoorageError as error:
+                    line.failed_at, line.failure = trio.current_time(), error
+                    raise
+                line.failure = None
+            session = line.session
+        if expect is not None and session.remote.peer != expect:
+            raise PeerUnavailableError(f"at {address} now listens {session.remote.name}, not peer {expect.short}")
+        self._addresses[session.remote.peer] = address
+        return session
+
+    async def _dial(self, address: Address) -> Session:
+        connection = await self._net.connect(address)
+        session = Session(connection, self._hello())
+        await self._nursery.start(session.serve)
+        if session.failure is not None:
+            raise session.failure
+        return session

@@ -1,0 +1,202 @@
+"""Read an object's stream: fetch, join, open and decompress, a batch of chunks at a time, in order."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from anchor.manifest import Extent, Manifest
+from client.coding import chunks_per_batch
+from client.context import Client
+from client.fetch import ShareFetcher, ShareRun, SourceBoard
+from client.index import (
+    Index,
+    SealedExtent,
+    encode_listing,
+    index_extent_key,
+    listing_commitment,
+    listing_salt,
+    parse_index,
+)
+from client.locate import all_sources, relocated_sources
+from client.tasks import open_crew
+from core.compression import decompress
+from core.errors import CorruptError, HomeError, NotEnoughSharesError
+from core.ids import ObjectId, PeerId
+from core.limits import CHUNK_BYTES, EXTENT_BYTES
+from core.listing import Span
+from core.ports import Buffer
+from core.sealing import ChunkSealer, sealing_key_id, sealing_public_key, unwrap_key
+from erasure.codec import join_shares
+from erasure.scheme import Scheme
+
+# Batches fetched ahead of the consumer: at 4 MiB each they cover a round trip and keep both cores busy.
+READ_AHEAD_BATCHES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Consecutive plain bytes of the stream from ``offset``: the chunks that a reader asked for, or more."""
+
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    extent: int
+    first: int
+    count: int
+    offset: int
+
+
+def open_batch(runs: Mapping[int, ShareRun], sealed: SealedExtent, first: int, count: int, scheme: Scheme) -> bytes:
+    """Join, open and decompress ``count`` chunks from ``first`` on. Raises CorruptError."""
+    sealer = ChunkSealer(sealed.key)
+    plain: list[Buffer] = []
+    for offset in range(count):
+        chunk = first + offset
+        shares = {index: run.shares[offset] for index, run in runs.items()}
+        joined = join_shares(shares, sealed.lengths[chunk], scheme)
+        packed = sealer.open(chunk, sealed.codecs[chunk], joined)
+        plain.append(decompress(sealed.codecs[chunk], packed, chunk_bytes=sealed.chunk_bytes(chunk)))
+    return b"".join(plain)
+
+
+class ObjectReader:
+    """Reads one object. Needs the owner's keys for the index; ``board`` collects what was seen of the holders."""
+
+    def __init__(self, client: Client, object_id: ObjectId, manifest: Manifest) -> None:
+        self._client = client
+        self._object = object_id
+        self._manifest = manifest
+        self._relocated: dict[tuple[int, int], list[PeerId]] | None = None
+        self.board = SourceBoard()
+        self._fetcher = ShareFetcher(client.peers, client.ports.threads, object_id, manifest.scheme, self.board)
+
+    def index_key(self) -> bytes:
+        """Raises HomeError when none of the key slots is for this home."""
+        seed = self._client.home.owner_keys().sealing_seed
+        ours = sealing_key_id(sealing_public_key(seed))
+        for slot in self._manifest.slots:
+            if slot.key_id == ours:
+                return unwrap_key(seed, slot.wrapped)
+        raise HomeError(f"object {self._object.short} is sealed for other organisations than this home's")
+
+    async def read_index(self) -> Index:
+        """Fetch and open the index, and check it against the manifest's commitment. Raises CorruptError."""
+        manifest = self._manifest
+        key = self.index_key()
+        parts: list[bytes] = []
+        at = 0
+        for number, extent in enumerate(manifest.index):
+            plain_bytes = min(EXTENT_BYTES, manifest.index_bytes - number * EXTENT_BYTES)
+            sealed = SealedExtent(
+                key=index_extent_key(key, number),
+                plain_bytes=plain_bytes,
+                lengths=manifest.index_lengths[at : at + extent.chunks],
+                codecs=manifest.index_codecs[at : at + extent.chunks],
+            )
+            at += extent.chunks
+            step = chunks_per_batch(manifest.scheme)
+            for first in range(0, extent.chunks, step):
+                count = min(step, extent.chunks - first)
+                parts.append(await self._read(len(manifest.extents) + number, extent, sealed, first, count))
+        index = await self._client.ports.threads.cpu(parse_index, b"".join(parts))
+        if listing_commitment(listing_salt(key), encode_listing(index.entries)) != manifest.listing:
+            raise CorruptError(f"object {self._object.short}: its index does not match its manifest")
+        if [len(sealed.codecs) for sealed in index.extents] != [extent.chunks for extent in manifest.extents]:
+            raise CorruptError(f"object {self._object.short}: index and manifest disagree about its extents")
+        return index
+
+    @asynccontextmanager
+    async def stream(self, index: Index, spans: Sequence[Span]) -> AsyncIterator[trio.MemoryReceiveChannel[Piece]]:
+        """The chunks that ``spans`` touch, each once, in ascending stream order, READ_AHEAD_BATCHES ahead.
+
+        Raises NotEnoughSharesError, CorruptError.
+        """
+        send, receive = trio.open_memory_channel[Piece](0)
+        async with open_crew() as crew:
+            crew.start_soon(self._produce, index, plan_batches(index, spans, self._manifest.scheme), send)
+            yield receive
+            crew.cancel_scope.cancel()
+
+    async def _produce(self, index: Index, batches: Sequence[_Batch], send: trio.MemorySendChannel[Piece]) -> None:
+        under_way: deque[tuple[trio.Event, list[Piece]]] = deque()
+
+        async def fetch(batch: _Batch, done: trio.Event, result: list[Piece]) -> None:
+            extent, sealed = self._manifest.extents[batch.extent], index.extents[batch.extent]
+            data = await self._read(batch.extent, extent, sealed, batch.first, batch.count)
+            result.append(Piece(batch.offset, data))
+            done.set()
+
+        async def deliver() -> None:
+            done, result = under_way.popleft()
+            await done.wait()
+            await send.send(result[0])
+
+        async with send, open_crew() as crew:
+            for batch in batches:
+                if len(under_way) == READ_AHEAD_BATCHES:
+                    await deliver()
+                under_way.append((trio.Event(), []))
+                crew.start_soon(fetch, batch, *under_way[-1])
+            while under_way:
+                await deliver()
+
+    async def _read(self, number: int, extent: Extent, sealed: SealedExtent, first: int, count: int) -> bytes:
+        runs = await self._fetch(number, extent, first, count)
+        return await self._client.ports.threads.cpu(open_batch, runs, sealed, first, count, self._manifest.scheme)
+
+    async def _fetch(self, number: int, extent: Extent, first: int, count: int) -> Mapping[int, ShareRun]:
+        """From the first holders; when those are not enough, also from peers that took shards over."""
+        relocated = self._relocated or {}
+        try:
+            sources = all_sources(self._manifest, number, extent, relocated)
+            return await self._fetcher.fetch(number, extent, sources, first, count)
+        except NotEnoughSharesError:
+            if self._relocated is not None:
+                raise
+        self._relocated = await relocated_sources(self._client.dht, self._object)
+        sources = all_sources(self._manifest, number, extent, self._relocated)
+        return await self._fetcher.fetch(number, extent, sources, first, count)
+
+
+def plan_batches(index: Index, spans: Sequence[Span], scheme: Scheme) -> list[_Batch]:
+    """The batches of chunks that cover ``spans``, ascending; no chunk twice."""
+    starts: list[int] = []
+    at = 0
+    for extent in index.extents:
+        starts.append(at)
+        at += extent.plain_bytes
+    wanted: dict[int, set[int]] = {}
+    for span in spans:
+        _mark_chunks(wanted, index, starts, span)
+    step = chunks_per_batch(scheme)
+    batches: list[_Batch] = []
+    for number in sorted(wanted):
+        run: list[int] = []
+        for chunk in [*sorted(wanted[number]), -1]:
+            if run and (chunk != run[-1] + 1 or len(run) == step):
+                batches.append(_Batch(number, run[0], len(run), starts[number] + run[0] * CHUNK_BYTES))
+                run = []
+            run.append(chunk)
+    return batches
+
+
+def _mark_chunks(wanted: dict[int, set[int]], index: Index, starts: Sequence[int], span: Span) -> None:
+    if not span.length:
+        return
+    first = bisect_right(starts, span.offset) - 1
+    end = span.offset + span.length
+    for number in range(first, len(starts)):
+        if starts[number] >= end:
+            break
+        low = max(span.offset, starts[number]) - starts[number]
+        high = min(end - starts[number], index.extents[number].plain_bytes)
+        wanted.setdefault(number, set()).update(range(low // CHUNK_BYTES, -(-high // CHUNK_BYTES)))

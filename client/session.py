@@ -1,0 +1,239 @@
+"""One connection to one peer: many requests at a time, each with its answer or an error.
+
+A peer that owes an answer is pinged when it falls silent, and given up when it stays so: slow disks are
+waited for, hung peers are not.
+"""
+
+from __future__ import annotations
+
+import math
+
+import trio
+
+from client.tasks import first_error
+from core.errors import MoorageError, PeerRefusedError, PeerUnavailableError, ProtocolError
+from core.limits import (
+    HANDSHAKE_DEADLINE_S,
+    PING_AFTER_S,
+    REQUEST_DEADLINE_S,
+    REQUESTS_IN_FLIGHT_MAX,
+    SILENCE_MAX_S,
+)
+from core.ports import Connection, Identity
+from wire.frames import FrameParser, frame_prefix
+from wire.messages import MESSAGE_ID_MAX, PROTOCOL_VERSION, Failure, Hello, Message, Ping, message_head, parse_message
+
+# Frames waiting for the socket: enough to keep it busy, few enough to bound memory (8 MiB).
+SEND_QUEUE_FRAMES = 8
+RECEIVE_BYTES = 256 * 1024
+# Bodies below this travel in one write with their head.
+JOIN_BELOW_BYTES = 16 * 1024
+
+
+class Pending:
+    """A request on its way. Take its ``answer`` once; a pending request that nobody takes must be ``abandon``ed."""
+
+    def __init__(self, session: Session, number: int, message: Message) -> None:
+        self._session = session
+        self._number = number
+        self._message = message
+        self._arrived = trio.Event()
+        self._answer: Message | None = None
+
+    def arrive(self, answer: Message | None) -> None:
+        """Called by the session: the answer, or None when there will be none."""
+        self._answer = answer
+        self._arrived.set()
+
+    def abandon(self) -> None:
+        self._session.forget(self._number)
+
+    async def answer(self, *, deadline_s: float = REQUEST_DEADLINE_S) -> Message:
+        """What the peer answered. Raises as ``Session.request`` does."""
+        try:
+            with trio.move_on_after(deadline_s) as scope:
+                await self._arrived.wait()
+        finally:
+            self.abandon()
+        if scope.cancelled_caught:
+            name = self._session.remote.name
+            raise PeerUnavailableError(f"{name} took longer than {deadline_s:.0f} s for {self._message.KIND}")
+        if self._answer is None:
+            raise self._session.reason()
+        if isinstance(self._answer, Failure):
+            raise self._answer.error()
+        return self._answer
+
+
+class Session:
+    """Requests over one connection. ``serve`` must run in a nursery for as long as the session is used."""
+
+    def __init__(self, connection: Connection, hello: Hello) -> None:
+        self.remote: Identity = connection.remote
+        self.failure: MoorageError | None = None
+        self.hung = False
+        self._greeted = False
+        self._connection = connection
+        self._hello = hello
+        self._waiting: dict[int, Pending] = {}
+        self._uploads = 0
+        self._next_id = 1
+        self._heard_at = trio.current_time()
+        self._slots = trio.Semaphore(REQUESTS_IN_FLIGHT_MAX - 1)
+        self._outbox, self._to_send = trio.open_memory_channel[tuple[int, Message]](SEND_QUEUE_FRAMES)
+        self._owing = trio.Event()
+
+    @property
+    def usable(self) -> bool:
+        return self.failure is None
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Greet, then carry requests until the connection ends. Never raises: ``failure`` says why it ended."""
+        try:
+            with trio.fail_after(HANDSHAKE_DEADLINE_S):
+                parser = await self._greet()
+            self._greeted = True
+            task_status.started()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send_all)
+                nursery.start_soon(self._watch)
+                await self._receive_all(parser)
+                nursery.cancel_scope.cancel()
+        except* trio.TooSlowError:
+            self._fail(PeerUnavailableError(f"{self.remote.name} does not answer"))
+        except* MoorageError as group:
+            self._fail(first_error(group))
+        finally:
+            self._fail(PeerUnavailableError(f"{self.remote.name}: the connection was closed"))
+            if not self._greeted:
+                task_status.started()
+            with trio.move_on_after(1.0, shield=True):
+                await self._connection.aclose()
+
+    async def request(self, message: Message, *, deadline_s: float = REQUEST_DEADLINE_S) -> Message:
+        """The peer's answer.
+
+        Raises:
+            MoorageError: what the peer answered instead (the class of its code).
+            PeerUnavailableError: it is gone, hung, or took longer than ``deadline_s``.
+        """
+        return await (await self.post(message)).answer(deadline_s=deadline_s)
+
+    async def post(self, message: Message) -> Pending:
+        """Put a request in the queue, in order, without waiting for its answer. Raises PeerUnavailableError."""
+        if self.failure is not None:
+            raise self.failure
+        await self._slots.acquire()
+        number = self._next_id
+        self._next_id = number % MESSAGE_ID_MAX + 1
+        pending = Pending(self, number, message)
+        if not self._waiting:
+            # Silence counts from now: until now the peer owed us nothing.
+            self._heard_at = trio.current_time()
+            self._owing.set()
+        self._waiting[number] = pending
+        try:
+            await self._outbox.send((number, message))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.forget(number)
+            raise self.reason() from None
+        except BaseException:  # a cancelled sender must not leave its slot taken
+            self.forget(number)
+            raise
+        return pending
+
+    def next_upload(self) -> int:
+        """A number for a new upload on this connection."""
+        self._uploads += 1
+        return self._uploads
+
+    def forget(self, number: int) -> None:
+        """Stop waiting for the answer to request ``number``; its slot is free again."""
+        if self._waiting.pop(number, None) is not None:
+            self._slots.release()
+
+    def reason(self) -> MoorageError:
+        return self.failure or PeerUnavailableError(f"{self.remote.name}: the connection was closed")
+
+    def _fail(self, error: MoorageError) -> None:
+        if self.failure is None:
+            self.failure = error
+        self._to_send.close()
+        for pending in self._waiting.values():
+            pending.arrive(None)
+
+    async def _greet(self) -> FrameParser:
+        await self._write(0, self._hello)
+        parser = FrameParser()
+        while True:
+            data = await self._connection.receive_some(RECEIVE_BYTES)
+            if not data:
+                raise PeerUnavailableError(f"{self.remote.name} closed the connection without a greeting")
+            for frame in parser.feed(data):
+                _check_greeting(parse_message(frame)[1], self._hello, self.remote)
+                return parser
+
+    async def _write(self, number: int, message: Message) -> None:
+        body = message.body_of()
+        prefix = frame_prefix(message_head(number, message), len(body))
+        if len(body) < JOIN_BELOW_BYTES:
+            await self._connection.send_all(prefix + bytes(body))
+        else:
+            await self._connection.send_all(prefix)
+            await self._connection.send_all(body)
+            # Over a thin line a frame takes seconds; that the peer takes it is a sign of life.
+            self._heard_at = trio.current_time()
+
+    async def _send_all(self) -> None:
+        async for number, message in self._to_send:
+            # Its asker may have given up meanwhile; then the peer need not be bothered.
+            if number in self._waiting or number == 0:
+                await self._write(number, message)
+
+    async def _receive_all(self, parser: FrameParser) -> None:
+        while True:
+            data = await self._connection.receive_some(RECEIVE_BYTES)
+            if not data:
+                raise PeerUnavailableError(f"{self.remote.name} closed the connection")
+            self._heard_at = trio.current_time()
+            for frame in parser.feed(data):
+                number, message = parse_message(frame)
+                pending = self._waiting.get(number)
+                # Nobody waits: it is the answer to a ping, or to a request that was given up.
+                if pending is not None:
+                    pending.arrive(message)
+
+    async def _watch(self) -> None:
+        """Ping a peer that owes an answer and is silent; give it up when it stays silent."""
+        pinged = -math.inf
+        while True:
+            if not self._waiting:
+                self._owing = trio.Event()
+                await self._owing.wait()
+            silent_s = trio.current_time() - self._heard_at
+            if silent_s >= SILENCE_MAX_S:
+                self.hung = True
+                raise PeerUnavailableError(f"{self.remote.name} has been silent for {silent_s:.1f} s")
+            if silent_s >= PING_AFTER_S and self._heard_at > pinged:
+                pinged = trio.current_time()
+                with trio.move_on_after(SILENCE_MAX_S - silent_s):
+                    await self._outbox.send((0, Ping()))
+            next_at = PING_AFTER_S if silent_s < PING_AFTER_S else SILENCE_MAX_S
+            await trio.sleep(max(0.05, next_at - silent_s))
+
+
+def _check_greeting(message: Message, ours: Hello, remote: Identity) -> None:
+    match message:
+        case Failure():
+            raise message.error()
+        case Hello() if message.pool != ours.pool:
+            raise PeerRefusedError(f"{remote.name} belongs to another pool ({message.pool.short})")
+        case Hello() if message.version != PROTOCOL_VERSION:
+            raise PeerRefusedError(
+                f"{remote.name} speaks protocol {message.version}, this release {PROTOCOL_VERSION}: "
+                "upgrade the older one"
+            )
+        case Hello():
+            return
+        case _:
+            raise ProtocolError(f"{remote.name} did not greet")

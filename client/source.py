@@ -1,0 +1,64 @@
+"""Fill extents from files, digesting each file and extent on the way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from blake3 import blake3
+
+from client.plan import Plan, PlannedExtent
+from core.listing import Entry, Kind
+from core.trees import SourceTree
+
+
+class ExtentReader:
+    """Reads a plan's extents in order, once, and any of them again. Blocks: use it inside disk jobs, one at a time."""
+
+    def __init__(self, tree: SourceTree, plan: Plan) -> None:
+        self._tree = tree
+        self._plan = plan
+        self._digests: dict[int, bytes] = {}
+        # Only the file that crosses into the next extent keeps its hasher.
+        self._open: tuple[int, blake3] | None = None
+        self._next = 0
+
+    def read(self, extent: PlannedExtent, target: memoryview) -> bytes:
+        """Fill ``target`` with the extent; returns the extent's plain BLAKE3 digest.
+
+        Raises SourceError, SourceChangedError.
+        """
+        assert extent.number == self._next, (extent.number, self._next)
+        self._fill(extent, target)
+        for piece in extent.pieces:
+            hasher = self._hasher(piece.entry)
+            hasher.update(target[piece.at : piece.at + piece.length])
+            if piece.offset + piece.length == self._plan.entries[piece.entry].size_bytes:
+                self._digests[piece.entry] = hasher.digest()
+                self._open = None
+            else:
+                self._open = (piece.entry, hasher)
+        self._next += 1
+        return blake3(target[: extent.plain_bytes]).digest()
+
+    def read_again(self, extent: PlannedExtent, target: memoryview) -> None:
+        """Fill ``target`` once more. Raises as ``read``."""
+        self._fill(extent, target)
+
+    def entries_with_digests(self) -> tuple[Entry, ...]:
+        """The plan's entries, once all extents were read."""
+        assert self._next == len(self._plan.extents), self._next
+        empty = blake3(b"").digest()
+        return tuple(
+            replace(entry, digest=self._digests.get(number, empty)) if entry.kind is Kind.FILE else entry
+            for number, entry in enumerate(self._plan.entries)
+        )
+
+    def _hasher(self, entry: int) -> blake3:
+        if self._open is not None and self._open[0] == entry:
+            return self._open[1]
+        return blake3()
+
+    def _fill(self, extent: PlannedExtent, target: memoryview) -> None:
+        for piece in extent.pieces:
+            with self._tree.open(self._plan.entries[piece.entry]) as reader:
+                reader.read_into(piece.offset, target[piece.at : piece.at + piece.length])

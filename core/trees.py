@@ -1,0 +1,58 @@
+"""Trees of files outside moorage: where a put reads from and a get restores to. Implemented in ``host.tree``.
+
+All methods block and run inside ``Threads.disk`` jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from core.listing import Entry
+from core.ports import Buffer
+
+
+class SourceReader(Protocol):
+    def read_into(self, offset: int, target: memoryview) -> None:
+        """Fill ``target`` from ``offset``. Raises SourceChangedError when the file no longer is what was walked."""
+        ...
+
+
+class SourceTree(Protocol):
+    def walk(self) -> Sequence[Entry]:
+        """Every file, folder and link, by ascending path; digests and spans are still empty.
+
+        Raises SourceError: a path is missing, unreadable, a device or pipe, or there is nothing to store.
+        """
+        ...
+
+    def open(self, entry: Entry) -> AbstractContextManager[SourceReader]:
+        """Raises SourceError, SourceChangedError."""
+        ...
+
+
+class TargetTree(Protocol):
+    """A restore in progress: bytes go to a ``.part`` beside each file, which is renamed when it is complete."""
+
+    def prepare(self, entries: Sequence[Entry]) -> None:
+        """Check before the first byte that nothing is in the way and that there is room. Raises TargetError."""
+        ...
+
+    def make_folders(self, entries: Sequence[Entry]) -> None: ...
+
+    def write_at(self, entry: Entry, offset: int, data: Buffer) -> None:
+        """Raises TargetError (disk full, not permitted)."""
+        ...
+
+    def finish_file(self, entry: Entry) -> None:
+        """Give the file its times and mode, make it durable and rename it to its name."""
+        ...
+
+    def finish(self, entries: Sequence[Entry]) -> None:
+        """Make links, then give folders their times and modes, deepest first."""
+        ...
+
+    def abandon(self) -> None:
+        """Remove every ``.part`` that was not finished."""
+        ...

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.identity import Role, issue_certificate, key_from_seed, make_issuer, public_bytes
 from core.ids import ObjectId, PeerId, derived_digest
-from core.ports import Address
-from dht.records import make_peer_record, make_provider_record
+from core.ports import Address, Identity
+from dht.records import PeerRecord, make_peer_record, make_provider_record
 
 START = 1_790_000_000.0
 YEAR_S = 365 * 86400
@@ -112,3 +112,21 @@ ISSUERS = {name: hospital(name).issuer for name in ("St. Elsewhere", "Princeton-
 
 def an_object(number: int) -> ObjectId:
     return ObjectId(seed_of(f"object {number}"))
+
+
+def sketch(number: int, *, sequence: int = 1, port: int = 7000, expires_s: int = int(START) + 86400) -> PeerRecord:
+    """A record for pure code that checks no signature; its peer id is spread over the whole space."""
+    peer = PeerId(seed_of(f"sketch {number}"))
+    identity = Identity(peer, "St. Elsewhere", "basement", f"peer-{number}", "peer", b"")
+    raw = f"{number} {sequence} {port}".encode()
+    return PeerRecord(identity, Address("10.9.9.9", port), 1, 2, 1, False, sequence, int(START), expires_s, raw)
+
+
+class FixedClock:
+    """A ``core.ports.Clock`` that stands still until a test moves it."""
+
+    def __init__(self, now: float = START) -> None:
+        self.seconds = now
+
+    def now(self) -> float:
+        return self.seconds

@@ -1,0 +1,183 @@
+"""A Tahoe-LAFS grid on loopback: an introducer, storage nodes and a client node, each a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.processes import folder_bytes, free_ports, output_of
+
+HERE = Path(__file__).resolve().parent
+REQUIREMENTS = HERE / "tahoe-requirements.txt"
+ENVIRONMENT = HERE.parent / ".venv" / "tahoe"
+COMMAND_DEADLINE_S = 60
+START_DEADLINE_S = 90
+STOP_DEADLINE_S = 20
+TRANSFER_DEADLINE_S = 3600
+COPY_BYTES = 1 << 18
+
+
+def install() -> Path:
+    """The ``tahoe`` command of an environment of its own, made on first use and when the pins change."""
+    stamp = ENVIRONMENT / "installed.txt"
+    wanted = REQUIREMENTS.read_text()
+    command = ENVIRONMENT / "bin" / "tahoe"
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        print(f"installing Tahoe-LAFS into {ENVIRONMENT}", flush=True)
+        shutil.rmtree(ENVIRONMENT, ignore_errors=True)
+        output_of([sys.executable, "-m", "venv", ENVIRONMENT], deadline_s=COMMAND_DEADLINE_S)
+        pip: list[str | Path] = [ENVIRONMENT / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        output_of([*pip, "install", "--requirement", REQUIREMENTS], deadline_s=600)
+        stamp.write_text(wanted)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+
+class TahoeGrid:
+    """``needed`` of ``total`` shares on ``total`` storage nodes; bytes go through the client node's HTTP gateway.
+
+    The gateway is the fastest door that Tahoe has: no process starts for a put or a get.
+    """
+
+    name = "tahoe"
+
+    def __init__(self, command: Path, folder: Path, *, needed: int, total: int) -> None:
+        self._command = command
+        self._folder = folder
+        self._needed, self._total = needed, total
+        self._nodes: list[Node] = []
+        self._web_port = 0
+
+    def start(self) -> None:
+        """Returns when the client is connected to every storage node."""
+        self._folder.mkdir()
+        introducer_port, self._web_port, *ports = free_ports(2 + 2 * self._total)
+        introducer = self._create("introducer", "create-introducer", *_listen(introducer_port))
+        self._run(introducer)
+        furl_path = introducer / "private" / "introducer.furl"
+        _wait("the introducer", lambda: furl_path.is_file() and furl_path.read_text().strip() != "")
+        furl = furl_path.read_text().strip()
+        for number in range(self._total):
+            listen = _listen(ports[2 * number])
+            common = self._common(f"storage-{number + 1}", furl, ports[2 * number + 1])
+            self._run(self._create(f"storage-{number + 1}", "create-node", *common, *listen))
+        shares = (f"--shares-needed={self._needed}", f"--shares-happy={self._total}", f"--shares-total={self._total}")
+        self._run(self._create("client", "create-client", *self._common("client", furl, self._web_port), *shares))
+        _wait("all storage nodes", lambda: self._connected() == self._total)
+
+    def _common(self, name: str, furl: str, web_port: int) -> tuple[str, ...]:
+        return ("--introducer", furl, "--nickname", name, "--webport", f"tcp:{web_port}:interface=127.0.0.1")
+
+    def _create(self, name: str, *words: str) -> Path:
+        output_of([self._command, *words, self._folder / name], deadline_s=COMMAND_DEADLINE_S)
+        return self._folder / name
+
+    def _run(self, folder: Path) -> None:
+        with Path(f"{folder}.log").open("wb") as log:
+            # Not its own standard input: Tahoe's nodes end when that closes.
+            words: list[str | Path] = [self._command, "run", "--allow-stdin-close", folder]
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        self._nodes.append(Node(folder, process))
+
+    def _connected(self) -> int:
+        for node in self._nodes:
+            if node.process.poll() is not None:
+                raise SystemExit(f"a Tahoe node ended by itself: see {node.folder}.log")
+        try:
+            with self._request("GET", "/?t=json", deadline_s=5) as answer:
+                servers = json.load(answer)["servers"]
+        except (OSError, http.client.HTTPException):
+            return 0
+        return sum(server["connection_status"].lower().startswith("connected") for server in servers)
+
+    @contextmanager
+    def _request(
+        self, method: str, path: str, *, source: Path | None = None, deadline_s: float = TRANSFER_DEADLINE_S
+    ) -> Generator[http.client.HTTPResponse]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._web_port, timeout=deadline_s)
+        try:
+            if source is None:
+                connection.request(method, path)
+            else:
+                with source.open("rb") as body:
+                    size = str(source.stat().st_size)
+                    connection.request(method, path, body=body, headers={"Content-Length": size})
+            answer = connection.getresponse()
+            if answer.status >= http.client.BAD_REQUEST:
+                raise SystemExit(f"tahoe: {method} {path[:20]}: {answer.status} {answer.read(500)!r}")
+            yield answer
+        finally:
+            connection.close()
+
+    @property
+    def pids(self) -> list[int]:
+        return [node.process.pid for node in self._nodes]
+
+    def put(self, source: Path) -> str:
+        """The read capability of what was stored."""
+        with self._request("PUT", "/uri", source=source) as answer:
+            return answer.read().decode()
+
+    def get(self, stored: str, folder: Path) -> Path:
+        """The restored file."""
+        folder.mkdir()
+        target = folder / "restored"
+        with self._request("GET", f"/uri/{stored}") as answer, target.open("wb") as file:
+            shutil.copyfileobj(answer, file, COPY_BYTES)
+        return target
+
+    def stored_bytes(self) -> int:
+        return folder_bytes(node.folder / "storage" / "shares" for node in self._nodes)
+
+    def pause(self) -> None:
+        """Freeze the nodes: they ask one another for a sign of life every second, which costs the others CPU."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Returns when the client is connected to every storage node again, and a little later."""
+        self._signal(signal.SIGCONT)
+        # The client learns of a lost connection only when its next sign of life is due.
+        time.sleep(2)
+        _wait("all storage nodes again", lambda: self._connected() == self._total)
+
+    def stop(self) -> None:
+        """Ends every process of the grid."""
+        self._signal(signal.SIGCONT)
+        self._signal(signal.SIGTERM)
+        for node in self._nodes:
+            try:
+                node.process.wait(STOP_DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                node.process.kill()
+                node.process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        for node in self._nodes:
+            if node.process.poll() is None:
+                node.process.send_signal(number)
+
+
+def _listen(port: int) -> tuple[str, ...]:
+    return ("--port", f"tcp:{port}:interface=127.0.0.1", "--location", f"tcp:127.0.0.1:{port}")
+
+
+def _wait(what: str, is_there: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + START_DEADLINE_S
+    while not is_there():
+        if time.monotonic() > give_up:
+            raise SystemExit(f"tahoe: {what} not there after {START_DEADLINE_S} s")
+        time.sleep(0.1)

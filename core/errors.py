@@ -214,6 +214,21 @@ class LedgerError(MoorageError):
     exit_status = EXIT_INTEGRITY
 
 
+class WitnessRefusedError(LedgerError):
+    """A witness does not cosign a checkpoint.
+
+    ``status`` is the HTTP status that c2sp.org/tlog-witness assigns (400, 403, 404, 409, 422); ``witness_size`` comes
+    with 409 and is the size of the largest tree that the witness has seen.
+    """
+
+    code = "witness-refused"
+
+    def __init__(self, text: str, *, status: int = 422, witness_size: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.witness_size = witness_size
+
+
 def _all_subclasses(cls: type[MoorageError]) -> list[type[MoorageError]]:
     found = [cls]
     for child in cls.__subclasses__():

@@ -1,0 +1,172 @@
+"""A receipt: all that it takes to believe, offline and years later, that an object was anchored.
+
+File: canonical MessagePack of ``{v, object, proof, policy, roster}``, then BLAKE3 of it (32 bytes), so that any
+flipped byte shows. ``proof`` is a c2sp.org/tlog-proof file with the leaf inside, ``policy`` c2sp.org/tlog-policy text,
+``roster`` the pool's roster file of that day. Format: docs/format.md, "Receipt".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from anchor.leaf import ManifestLeaf, parse_leaf
+from anchor.manifest import parse_manifest
+from anchor.policy import CheckedCheckpoint, parse_policy
+from anchor.proof import PROOF_MAX_BYTES, Proof, parse_proof
+from anchor.roster import POLICY_MAX_CHARACTERS, Organisation, Roster, parse_roster
+from core.encoding import decode, encode
+from core.errors import BadSignatureError, CorruptError, NewerVersionError, ReceiptError, UsageError
+from core.ids import DIGEST_BYTES, ObjectId, PoolId
+from core.limits import RECEIPT_MAX_BYTES, ROSTER_MAX_BYTES
+from core.schema import Fields
+
+RECEIPT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """``proof`` is ``Anchored.proof_file()``, ``policy`` the owner's ``Organisation.policy``, ``roster`` its file."""
+
+    object: ObjectId
+    proof: bytes
+    policy: str
+    roster: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptStatement:
+    """What a checked receipt proves.
+
+    ``cosigners`` vouch that leaf ``index`` of the log ``origin`` is in the one history that they all saw; ``time_s`` is
+    when enough of them had said so (seconds since 1970; the leaf's own time under a quorum of none).
+    """
+
+    object: ObjectId
+    leaf: ManifestLeaf
+    origin: str
+    index: int
+    tree_size: int
+    cosigners: tuple[str, ...]
+    time_s: int
+    pool: PoolId
+    pool_name: str
+    epoch: int
+    organisation: str
+
+
+def encode_receipt(receipt: Receipt) -> bytes:
+    """The receipt file. Raises UsageError when it would be larger than RECEIPT_MAX_BYTES."""
+    body = encode(
+        {
+            "v": RECEIPT_VERSION,
+            "object": receipt.object.raw,
+            "proof": receipt.proof,
+            "policy": receipt.policy,
+            "roster": receipt.roster,
+        }
+    )
+    data = body + blake3(body).digest()
+    if len(data) > RECEIPT_MAX_BYTES:
+        raise UsageError(f"the receipt would take {len(data)} bytes, at most {RECEIPT_MAX_BYTES} are allowed")
+    return data
+
+
+def parse_receipt(data: bytes) -> Receipt:
+    """From a receipt file; nothing is proved yet (``check_receipt``).
+
+    Raises:
+        CorruptError: a byte was changed or is missing.
+        MalformedError, NewerVersionError
+    """
+    body, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
+    if blake3(body).digest() != digest:
+        raise CorruptError("receipt: its bytes do not match the digest at its end")
+    fields = Fields(decode(body, max_bytes=RECEIPT_MAX_BYTES), what="receipt")
+    version = fields.integer("v", high=2**31)
+    if version > RECEIPT_VERSION:
+        raise NewerVersionError(f"receipt of version {version}; this release knows {RECEIPT_VERSION}: upgrade moorage")
+    receipt = Receipt(
+        object=ObjectId(fields.exact("object", DIGEST_BYTES)),
+        proof=fields.blob("proof", max_bytes=PROOF_MAX_BYTES),
+        policy=fields.text("policy", max_characters=POLICY_MAX_CHARACTERS),
+        roster=fields.blob("roster", max_bytes=ROSTER_MAX_BYTES),
+    )
+    fields.end()
+    return receipt
+
+
+def _owner(roster: Roster, receipt: Receipt, leaf_data: bytes) -> tuple[Organisation, ManifestLeaf]:
+    """The organisation whose policy the receipt carries and whose manifest key signed the leaf."""
+    signed = parse_leaf(leaf_data)
+    if not isinstance(signed.leaf, ManifestLeaf):
+        raise ReceiptError(f"receipt: its leaf is of type {signed.leaf.TYPE!r}, not 'manifest'")
+    candidates = [item for item in roster.organisations if item.policy == receipt.policy]
+    if not candidates:
+        raise ReceiptError("receipt: its policy is not that of any organisation on its roster")
+    for organisation in candidates:
+        try:
+            signed.check(organisation.manifest_key)
+        except BadSignatureError:
+            continue
+        return organisation, signed.leaf
+    names = ", ".join(repr(item.name) for item in candidates)
+    raise BadSignatureError(f"receipt: its leaf is not signed by the manifest key of {names}")
+
+
+def _check_proof(proof: Proof, leaf_data: bytes, policy: str) -> CheckedCheckpoint:
+    try:
+        return proof.check(leaf_data, parse_policy(policy))
+    except CorruptError as error:
+        raise ReceiptError(f"receipt: {error}") from error
+
+
+def _check_manifest(manifest_file: bytes, leaf: ManifestLeaf, roster: Roster, organisation: Organisation) -> None:
+    manifest = parse_manifest(manifest_file, expected=leaf.object)
+    if manifest.owner_key != organisation.manifest_key:
+        raise ReceiptError(f"receipt: the manifest's owner is not {organisation.name!r}")
+    if manifest.scheme != leaf.scheme or manifest.pool != roster.pool:
+        raise ReceiptError("receipt: leaf, roster and manifest differ in scheme or pool")
+
+
+def check_receipt(
+    receipt: Receipt, *, manifest_file: bytes | None = None, pinned_pool: PoolId | None = None
+) -> ReceiptStatement:
+    """Verify a receipt with nothing but itself.
+
+    In order: the roster's signature (and that it is ``pinned_pool``'s, if given), the owner's policy on it, the log's
+    signature and the witnesses' quorum, the leaf's place in the tree, its signature by the owner's manifest key, its
+    object, and, if ``manifest_file`` is given, that manifest's digest, signature, owner and scheme.
+
+    Raises:
+        ReceiptError: the parts do not belong together, or are not of the pinned pool.
+        BadSignatureError: a signature fails, or too few witnesses cosigned.
+        CorruptError: ``manifest_file`` is not the anchored manifest.
+        MalformedError, NewerVersionError: a part cannot be read.
+    """
+    roster = parse_roster(receipt.roster)
+    if pinned_pool is not None and roster.pool != pinned_pool:
+        raise ReceiptError(f"receipt: from pool {roster.pool.short} ({roster.pool_name}), not from {pinned_pool.short}")
+    proof = parse_proof(receipt.proof)
+    if proof.extra is None:
+        raise ReceiptError("receipt: its proof carries no leaf")
+    organisation, leaf = _owner(roster, receipt, proof.extra)
+    checked = _check_proof(proof, proof.extra, receipt.policy)
+    if leaf.object != receipt.object or leaf.manifest != receipt.object.raw:
+        raise ReceiptError("receipt: its leaf is about another object")
+    if manifest_file is not None:
+        _check_manifest(manifest_file, leaf, roster, organisation)
+    return ReceiptStatement(
+        object=receipt.object,
+        leaf=leaf,
+        origin=checked.checkpoint.origin,
+        index=proof.index,
+        tree_size=checked.checkpoint.size,
+        cosigners=checked.cosigner_names,
+        time_s=checked.time_s or leaf.time_s,
+        pool=roster.pool,
+        pool_name=roster.pool_name,
+        epoch=roster.epoch,
+        organisation=organisation.name,
+    )

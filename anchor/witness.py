@@ -1,0 +1,187 @@
+"""A witness: remembers the largest tree of each log and cosigns what extends it (c2sp.org/tlog-witness@v1.0.0).
+
+``LocalWitness`` is one that lives in a folder. Its promise is worth as much as that folder: restored from an old
+backup it may cosign a second history, so its keys must then be retired through the roster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Protocol, Self
+
+from anchor.checkpoint import Checkpoint, parse_checkpoint, parse_decimal
+from anchor.cosignature import Cosigner, verifier_of
+from anchor.files import disk_errors, read_file, replace_file_durably
+from anchor.merkle import EMPTY_ROOT, PROOF_MAX_HASHES, check_consistency
+from anchor.note import Note, NoteKey, Signature, decode_hash, encode_base64, format_note, parse_note, verify_note
+from core.errors import BadSignatureError, CorruptError, LedgerError, MalformedError, WitnessRefusedError
+from core.ports import Disk
+
+_MARKER = "witness"
+_LOCK = "lock"
+
+
+class Witness(Protocol):
+    """Whoever cosigns: here, or at another organisation."""
+
+    def add_checkpoint(self, old_size: int, proof: Sequence[bytes], checkpoint: bytes, *, now_s: int) -> str:
+        """Cosign ``checkpoint`` (a note signed by its log).
+
+        Args:
+            old_size: the largest size of this log that the caller believes the witness has seen.
+            proof: consistency from ``old_size`` to the checkpoint; empty from size 0.
+            now_s: seconds since 1970, for a witness that has no clock of its own.
+
+        Returns:
+            Signature lines, each ending in a newline.
+
+        Raises:
+            WitnessRefusedError: with the protocol's status. 409 means ``old_size`` is wrong and tells the right one.
+            PeerUnavailableError: it cannot be asked now.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AddCheckpoint:
+    """A request as it travels."""
+
+    old_size: int
+    proof: tuple[bytes, ...]
+    checkpoint: bytes
+
+
+def format_add_checkpoint(request: AddCheckpoint) -> bytes:
+    """The body of an ``add-checkpoint`` request."""
+    lines = [f"old {request.old_size}", *(encode_base64(item) for item in request.proof)]
+    return ("\n".join(lines) + "\n\n").encode() + request.checkpoint
+
+
+def parse_add_checkpoint(body: bytes) -> AddCheckpoint:
+    """Raises WitnessRefusedError (status 400) for anything else than a well-formed request."""
+    try:
+        head, blank, checkpoint = body.partition(b"\n\n")
+        first, *rest = head.decode("ascii").split("\n")
+        if not blank or not first.startswith("old ") or len(rest) > PROOF_MAX_HASHES:
+            raise MalformedError("not an old size, a proof and a checkpoint")
+        old_size = parse_decimal(first.removeprefix("old "))
+        return AddCheckpoint(old_size, tuple(decode_hash(line) for line in rest), checkpoint)
+    except (MalformedError, UnicodeDecodeError) as error:
+        raise WitnessRefusedError(f"add-checkpoint: {error}", status=400) from error
+
+
+def origin_folder(folder: str, origin: str) -> str:
+    """Where things of one log lie: the SHA-256 of its origin in hexadecimal, as tlog-witness serves them."""
+    return f"{folder}/{sha256(origin.encode()).hexdigest()}"
+
+
+class LocalWitness:
+    """A ``Witness`` in a folder: one file ``<sha256 of origin>/checkpoint`` for each log, replaced before it answers.
+
+    Methods block on the disk and on other processes' locks: call them inside ``Threads.disk``.
+
+    Args:
+        folder: made by ``create``.
+        cosigners: all of them sign each checkpoint.
+        logs: keys of the logs that it serves; a log's name is its checkpoints' origin.
+    """
+
+    def __init__(self, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: Sequence[NoteKey]) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._cosigners = tuple(cosigners)
+        self._logs = tuple(logs)
+
+    @classmethod
+    def create(cls, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: Sequence[NoteKey]) -> Self:
+        """A witness that has seen nothing. Does no harm to one that is there already."""
+        with disk_errors("witness"):
+            disk.make_folders(folder)
+            if disk.stat(f"{folder}/{_MARKER}") is None:
+                vkeys = "".join(f"{cosigner.key.vkey}\n" for cosigner in cosigners)
+                replace_file_durably(disk, f"{folder}/{_MARKER}", vkeys.encode())
+        return cls(disk, folder, cosigners, logs)
+
+    @classmethod
+    def open(cls, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: Sequence[NoteKey]) -> Self:
+        """Raises LedgerError when the folder is gone: a witness that forgot must not sign again under its old keys."""
+        with disk_errors("witness"):
+            if disk.stat(f"{folder}/{_MARKER}") is None:
+                raise LedgerError(f"no witness in {folder}: restore it, or make one with new keys")
+        return cls(disk, folder, cosigners, logs)
+
+    def add_checkpoint(self, old_size: int, proof: Sequence[bytes], checkpoint: bytes, *, now_s: int) -> str:
+        """As ``Witness.add_checkpoint``; also raises LedgerError, StoreFullError or StoreReadOnlyError for its disk."""
+        note, wanted, log_lines = self._read_request(checkpoint)
+        if old_size > wanted.size:
+            raise WitnessRefusedError(f"witness: old size {old_size} of a checkpoint of {wanted.size}", status=400)
+        folder = origin_folder(self._folder, wanted.origin)
+        with disk_errors("witness"):
+            self._disk.make_folders(folder)
+            with self._disk.lock(f"{folder}/{_LOCK}", wait=True):
+                self._check_extends(self._latest(wanted.origin), old_size, proof, wanted, checkpoint)
+                cosignatures = [cosigner.sign(note.text, time_s=now_s) for cosigner in self._cosigners]
+                stored = format_note(note.text, [*log_lines, *cosignatures])
+                replace_file_durably(self._disk, f"{folder}/checkpoint", stored)
+        return "".join(cosignature.line for cosignature in cosignatures)
+
+    def latest(self, origin: str) -> Checkpoint | None:
+        """The largest checkpoint that it cosigned for a log; None when there is none."""
+        with disk_errors("witness"):
+            return self._latest(origin)
+
+    def _read_request(self, checkpoint: bytes) -> tuple[Note, Checkpoint, list[Signature]]:
+        """The note, its checkpoint, and its verified signature lines by the log."""
+        try:
+            note = parse_note(checkpoint)
+            wanted = parse_checkpoint(note.text)
+        except MalformedError as error:
+            raise WitnessRefusedError(f"witness: {error}", status=400) from error
+        keys = [key for key in self._logs if key.name == wanted.origin]
+        if not keys:
+            raise WitnessRefusedError(f"witness: does not serve the log {wanted.origin!r}", status=404)
+        try:
+            verify_note(note, [verifier_of(key) for key in keys])
+        except BadSignatureError as error:
+            raise WitnessRefusedError(f"witness: {error}", status=403) from error
+        known = {(key.name, key.key_id) for key in keys}
+        return note, wanted, [line for line in note.signatures if (line.name, line.key_id) in known]
+
+    def _latest(self, origin: str) -> Checkpoint | None:
+        data = read_file(self._disk, f"{origin_folder(self._folder, origin)}/checkpoint")
+        if data is None:
+            return None
+        try:
+            note = parse_note(data)
+            verify_note(note, [verifier_of(key) for key in self._logs if key.name == origin])
+            return parse_checkpoint(note.text)
+        except (MalformedError, BadSignatureError) as error:
+            raise LedgerError(f"witness: what it remembers of {origin!r} is damaged: {error}") from error
+
+    def _check_extends(
+        self, latest: Checkpoint | None, old_size: int, proof: Sequence[bytes], wanted: Checkpoint, checkpoint: bytes
+    ) -> None:
+        seen_size, seen_root = (latest.size, latest.root) if latest is not None else (0, EMPTY_ROOT)
+        if old_size != seen_size:
+            raise WitnessRefusedError(
+                f"witness: has seen {seen_size} entries of {wanted.origin!r}, not {old_size}",
+                status=409,
+                witness_size=seen_size,
+            )
+        try:
+            if old_size:
+                check_consistency(old_size, wanted.size, seen_root, wanted.root, proof)
+            elif proof or (wanted.size == 0 and wanted.root != EMPTY_ROOT):
+                # Every tree extends the empty one, so there is nothing to prove from size 0.
+                raise CorruptError("proof: from size 0 it must be empty, and so must the tree of size 0")
+        except CorruptError as error:
+            self._keep_evidence(wanted.origin, checkpoint)
+            raise WitnessRefusedError(f"witness: {wanted.origin!r} contradicts itself: {error}", status=422) from error
+
+    def _keep_evidence(self, origin: str, checkpoint: bytes) -> None:
+        """The first log-signed checkpoint that did not fit: with ``checkpoint`` beside it, proof of two histories."""
+        path = f"{origin_folder(self._folder, origin)}/refused"
+        if self._disk.stat(path) is None:
+            replace_file_durably(self._disk, path, checkpoint)

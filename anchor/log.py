@@ -27,10 +27,10 @@ from anchor.cosigning import collect_cosignatures
 from anchor.files import disk_errors, folder_of, read_file, replace_file, replace_file_durably
 from anchor.merkle import EMPTY_ROOT, check_inclusion, inclusion_path, leaf_hash
 from anchor.note import Ed25519Signer, Signature, format_note, parse_note, verify_note
-from anchor.policy import CheckedCheckpoint, parse_policy
+from anchor.policy import parse_policy
 from anchor.proof import Proof, format_proof
 from anchor.stage import Stage, check_growth, encode_stage, grow, overlay, parse_stage, take_group
-from anchor.tiles import TILE_WIDTH, ReadFile, TileTree, read_bundle, tile_width
+from anchor.tiles import ReadFile, TileTree, read_entries
 from anchor.witness import Witness, origin_folder
 from core.errors import BadSignatureError, CorruptError, LedgerError, MalformedError, UsageError
 from core.identity import public_bytes
@@ -59,6 +59,14 @@ class _State:
     stage: Stage
     checkpoint: Checkpoint
     log_signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """A cosigned note that satisfies the policy, and its checkpoint."""
+
+    note: bytes
+    checkpoint: Checkpoint
 
 
 class Log:
@@ -103,7 +111,7 @@ class Log:
                 if read_file(disk, log._path("stage")) is not None:
                     raise LedgerError(f"log {log.origin!r} exists in {log.folder}")
                 state = log._write_stage(Checkpoint(log.origin, 0, EMPTY_ROOT), {})
-                log._publish(state, now_s)
+                log._publish(state, None, now_s)
         return log
 
     @classmethod
@@ -141,7 +149,7 @@ class Log:
         if any(len(leaf) > LEAF_MAX_BYTES for leaf in leaves):
             raise UsageError(f"log: a leaf has at most {LEAF_MAX_BYTES} bytes")
         with disk_errors("log"), self._locked():
-            state = self._recover()
+            state, published = self._recover()
             found = self._index.find(self._reader(state), state.checkpoint.size, [leaf_hash(leaf) for leaf in leaves])
             new = [leaf for leaf in dict.fromkeys(leaves) if leaf_hash(leaf) not in found]
             while new:
@@ -149,13 +157,13 @@ class Log:
                 found |= {leaf_hash(leaf): state.checkpoint.size + at for at, leaf in enumerate(new[:count])}
                 state = self._commit(state, new[:count])
                 new = new[count:]
-            note = self._publish(state, now_s)
+            note = self._publish(state, published, now_s)
             return self._prove(state, note, [(found[leaf_hash(leaf)], leaf) for leaf in leaves])
 
     def publish(self, now_s: int) -> bytes:
         """Have everything that is committed cosigned and published; the cosigned checkpoint. Raises as ``append``."""
         with disk_errors("log"), self._locked():
-            return self._publish(self._recover(), now_s)
+            return self._publish(*self._recover(), now_s)
 
     def published(self) -> bytes | None:
         """The cosigned checkpoint that others may see, or None before the first."""
@@ -171,12 +179,8 @@ class Log:
         """Up to ``count`` committed leaves from index ``first``. Raises CorruptError when they cannot be read."""
         with disk_errors("log"):
             state = self._state()
-            end = min(first + count, state.checkpoint.size)
-            found: list[bytes] = []
-            for index in range(first // TILE_WIDTH, -(-end // TILE_WIDTH)):
-                entries = read_bundle(self._reader(state), index, tile_width(0, index, state.checkpoint.size))
-                found += entries[max(0, first - index * TILE_WIDTH) : end - index * TILE_WIDTH]
-            return found
+            size = state.checkpoint.size
+            return read_entries(self._reader(state), size, min(first, size), min(first + count, size))
 
     def check(self) -> int:
         """Read every leaf and tile again; how many leaves there are.
@@ -213,26 +217,26 @@ class Log:
             raise LedgerError(f"log {self.origin!r}: its commit record is damaged: {error}") from error
         return _State(stage, checkpoint, note.signatures[0])
 
-    def _published(self) -> tuple[bytes, CheckedCheckpoint] | None:
+    def _published(self) -> _Published | None:
         """The published checkpoint; None when there is none or it does not satisfy the policy (any more)."""
         data = read_file(self._disk, self._path("checkpoint"))
         if data is None:
             return None
         try:
-            return data, self._policy.check_checkpoint(data)
+            return _Published(data, self._policy.check_checkpoint(data).checkpoint)
         except (MalformedError, BadSignatureError):
             # Damaged, or cosigned by witnesses of an earlier roster: it will be made anew.
             return None
 
-    def _recover(self) -> _State:
-        """The committed state, with all its files durable."""
+    def _recover(self) -> tuple[_State, _Published | None]:
+        """The committed state, with all its files durable, and what is published of it."""
         state = self._state()
         published = self._published()
-        if published is None or published[1].checkpoint != state.checkpoint:
+        if published is None or published.checkpoint != state.checkpoint:
             # The stage's name may not be durable yet, and its files may be missing, torn or not synced.
             self._disk.sync_folder(self.folder)
             self._write_files(state.stage)
-        return state
+        return state, published
 
     def _write_stage(self, checkpoint: Checkpoint, files: Mapping[str, bytes]) -> _State:
         signature = self._signer.sign(checkpoint.text)
@@ -270,18 +274,17 @@ class Log:
         self._write_files(grown.stage)
         return grown
 
-    def _publish(self, state: _State, now_s: int) -> bytes:
+    def _publish(self, state: _State, published: _Published | None, now_s: int) -> bytes:
         """Steps 3 and 4 of an append, unless the published checkpoint is that of ``state`` already."""
-        published = self._published()
-        if published is not None and published[1].checkpoint == state.checkpoint:
-            return published[0]
+        if published is not None and published.checkpoint == state.checkpoint:
+            return published.note
         note = collect_cosignatures(
             self._policy,
             self._witnesses,
             state.checkpoint,
             state.log_signature,
             TileTree(self._reader(state), state.checkpoint.size).hash_at,
-            last_size=published[1].checkpoint.size if published else 0,
+            last_size=published.checkpoint.size if published else 0,
             now_s=now_s,
         )
         # Its name need not be durable: after a power cut the old checkpoint is true too, and is replaced once more.

@@ -33,6 +33,8 @@ NOTE_MAX_BYTES = 512 * 1024
 # tlog-cosignature stores a name's length in one byte; the same bound serves every kind of key.
 KEY_NAME_MAX_BYTES = 255
 
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+_NAME = re.compile(r"[^\s+\x00-\x1f]+")
 _SIGNATURE_LINE = re.compile(r"— (?P<name>[^ +]+) (?P<blob>[A-Za-z0-9+/]+={0,2})")
 _VKEY = re.compile(r"(?P<name>[^+]+)\+(?P<id>[0-9a-f]{8})\+(?P<blob>[A-Za-z0-9+/]+={0,2})")
 
@@ -62,7 +64,7 @@ def decode_hash(text: str) -> bytes:
 
 
 def _check_name(name: str) -> None:
-    if not name or "+" in name or any(character.isspace() or ord(character) < 0x20 for character in name):
+    if _NAME.fullmatch(name) is None:
         raise MalformedError(f"key name {name[:60]!r}: it must not be empty nor contain spaces or plus signs")
     if len(name.encode()) > KEY_NAME_MAX_BYTES:
         raise MalformedError(f"key name {name[:60]!r}... is longer than {KEY_NAME_MAX_BYTES} bytes")
@@ -215,7 +217,7 @@ def parse_note(data: bytes) -> Note:
         whole = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise MalformedError("note: not UTF-8") from error
-    if any(character < " " and character != "\n" for character in whole):
+    if _CONTROL.search(whole) is not None:
         raise MalformedError("note: contains a control character")
     text, blank, tail = whole.rpartition("\n\n")
     if not blank or not tail.endswith("\n"):

@@ -29,10 +29,10 @@ from anchor.tiles import (
     bundle_path,
     pack_entry,
     read_bundle,
+    read_entries,
     read_tile,
     tile_levels,
     tile_path,
-    tile_width,
 )
 from core.encoding import decode, encode
 from core.errors import CorruptError, MalformedError
@@ -145,10 +145,7 @@ def check_growth(read: ReadFile, old_size: int, old_root: bytes, leaves: Sequenc
     root = subtree_root(tree.hash_at, 0, new_size)
     if old_size:
         check_consistency(old_size, new_size, old_root, root, consistency_proof(tree.hash_at, old_size, new_size))
-    entries: list[bytes] = []
-    for index in range(old_size // TILE_WIDTH, -(-new_size // TILE_WIDTH)):
-        entries += read_bundle(read, index, tile_width(0, index, new_size))
-    if entries[old_size % TILE_WIDTH :] != list(leaves):
+    if read_entries(read, new_size, old_size, new_size) != list(leaves):
         raise CorruptError("log: the entries to be written are not those that were given")
     for index, leaf in enumerate(leaves, start=old_size):
         check_inclusion(index, new_size, leaf_hash(leaf), inclusion_path(tree.hash_at, index, new_size), root)

@@ -128,3 +128,12 @@ def read_bundle(read: ReadFile, index: int, width: int) -> list[bytes]:
                 raise CorruptError(f"{bundle_path(index, found_width)}: {len(entries)} entries")
             return entries[:width]
     raise CorruptError(f"{bundle_path(index, width)}: missing")
+
+
+def read_entries(read: ReadFile, size: int, first: int, end: int) -> list[bytes]:
+    """Entries ``first`` to ``end`` of a log of ``size`` entries. Raises CorruptError or MalformedError."""
+    entries: list[bytes] = []
+    base = first // TILE_WIDTH
+    for index in range(base, -(-end // TILE_WIDTH)):
+        entries += read_bundle(read, index, tile_width(0, index, size))
+    return entries[first - base * TILE_WIDTH : end - base * TILE_WIDTH]

@@ -1,23 +1,78 @@
-"""The command line: parse, call, print, exit."""
+"""Entry point: parse, run the command, turn errors into a message and an exit status."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
-from core.errors import EXIT_USAGE
+from cli.parser import build_parser, parse
+from core.errors import EXIT_ERROR, EXIT_OK, MoorageError
+
+EXIT_INTERRUPTED = 130
+
+# Command to "module:function"; modules load only when their command runs, so that help comes at once.
+_COMMANDS = {
+    "demo": "cli.demo:run_demo",
+    "pool": "cli.pool:run_pool",
+    "daemon": "cli.daemon:run_daemon_command",
+    "put": "cli.objects:run_put",
+    "get": "cli.objects:run_get",
+    "cat": "cli.objects:run_cat",
+    "ls": "cli.objects:run_ls",
+    "receipt": "cli.receipts:run_receipt",
+    "check-receipt": "cli.receipts:run_check_receipt",
+    "verify": "cli.care:run_verify",
+    "sweep": "cli.care:run_sweep",
+    "repair": "cli.care:run_repair",
+    "status": "cli.view:run_status",
+    "peers": "cli.view:run_peers",
+    "events": "cli.view:run_events",
+    "doctor": "cli.view:run_doctor",
+}
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The words of the command line (docs/architecture.md)."""
-    return argparse.ArgumentParser(
-        prog="moorage", description="Pool idle disks into one archive that checks and repairs itself."
-    )
+def version() -> str:
+    """The installed version, or that of the checkout."""
+    from client.home import SOFTWARE
+
+    return SOFTWARE.rpartition("/")[2]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit status is that of core.errors."""
-    parser = make_parser()
-    parser.parse_args(arguments)
-    parser.print_help(sys.stderr)
-    return EXIT_USAGE
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.version:
+        print(f"moorage {version()}")
+        return EXIT_OK
+    if arguments.command is None:
+        build_parser().print_help()
+        return EXIT_OK
+    module, _, function = _COMMANDS[arguments.command].partition(":")
+    run: Callable[[argparse.Namespace], int] = getattr(import_module(module), function)
+    return run(arguments)
+
+
+def _report(error: MoorageError, *, as_json: bool) -> int:
+    if as_json:
+        from cli.output import print_json
+
+        print_json({"ok": False, "error": {"code": error.code, "text": str(error)}})
+    print(f"moorage: {error}", file=sys.stderr)
+    return error.exit_status
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    words = sys.argv[1:] if words is None else words
+    try:
+        return _run(parse(words))
+    except MoorageError as error:
+        return _report(error, as_json="--json" in words)
+    except BrokenPipeError:
+        # The reader of our output left; Python's own flush at exit must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("moorage: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,7 +13,8 @@ from client.peers import Peers
 from client.tasks import open_crew
 from core.errors import NotEnoughPeersError
 from core.ports import Ports
-from dht.node import Dht, DhtConfig
+from dht.config import DhtConfig
+from dht.node import Dht
 from dht.records import PeerRecord
 
 
@@ -50,7 +51,7 @@ class Client:
 
 
 @asynccontextmanager
-async def open_client(ports: Ports, home: Home) -> AsyncIterator[Client]:
+async def open_client(ports: Ports, home: Home) -> AsyncGenerator[Client]:
     """A client over ``ports``; closes its connections at the end."""
     async with open_crew() as crew:
         peers = Peers(ports.net, crew, home.hello)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from anchor.manifest import Extent, Manifest, parse_manifest
+from anchor.receipt import check_receipt, parse_receipt
 from client.context import Client
 from client.fetch import Source
-from core.errors import MoorageError, NotEnoughPeersError, UnknownObjectError
+from core.errors import MoorageError, NotEnoughPeersError, ReceiptError, UnknownObjectError
 from core.ids import ObjectId, PeerId
 from dht.node import Dht
-from wire.messages import Blob, GetManifest
+from wire.messages import Blob, GetManifest, GetReceipt
 
 
 async def find_manifest(client: Client, object_id: ObjectId) -> Manifest:
@@ -29,14 +30,35 @@ async def find_manifest(client: Client, object_id: ObjectId) -> Manifest:
 
 async def fetch_manifest_file(client: Client, object_id: ObjectId) -> bytes:
     """The manifest file from whichever peer gives the right bytes first. Raises UnknownObjectError."""
+
+    def check(data: bytes) -> None:
+        parse_manifest(data, expected=object_id)
+
+    return await _fetch_document(client, object_id, GetManifest(object_id), check)
+
+
+async def fetch_receipt_file(client: Client, object_id: ObjectId) -> bytes:
+    """A receipt file that proves this object in this pool, from any holder. Raises UnknownObjectError."""
+
+    def check(data: bytes) -> None:
+        statement = check_receipt(parse_receipt(data), pinned_pool=client.home.roster.pool)
+        if statement.object != object_id:
+            raise ReceiptError("the receipt is another object's")
+
+    return await _fetch_document(client, object_id, GetReceipt(object_id), check)
+
+
+async def _fetch_document(
+    client: Client, object_id: ObjectId, question: GetManifest | GetReceipt, check: Callable[[bytes], None]
+) -> bytes:
     answered = 0
     for record in await client.live_peers():
         try:
-            answer = await client.peers.request(record.identity.peer, GetManifest(object_id))
+            answer = await client.peers.request(record.identity.peer, question)
             answered += 1
             if isinstance(answer, Blob):
                 data = bytes(answer.body)
-                parse_manifest(data, expected=object_id)
+                check(data)
                 return data
         except MoorageError as error:
             # A damaged or missing copy here says nothing about the next peer's.
@@ -55,8 +77,8 @@ async def relocated_sources(dht: Dht, object_id: ObjectId) -> dict[tuple[int, in
     """Holders that took shards over since, by (extent number, share index), as they themselves announce."""
     found: dict[tuple[int, int], list[PeerId]] = {}
     for record in await dht.providers(object_id):
-        for extent, share in record.shards():
-            found.setdefault((extent, share), []).append(record.publisher.peer)
+        for extent, share in record.shards:
+            found.setdefault((extent, share), []).append(record.identity.peer)
     return found
 
 

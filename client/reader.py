@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -115,7 +115,7 @@ class ObjectReader:
         return index
 
     @asynccontextmanager
-    async def stream(self, index: Index, spans: Sequence[Span]) -> AsyncIterator[trio.MemoryReceiveChannel[Piece]]:
+    async def stream(self, index: Index, spans: Sequence[Span]) -> AsyncGenerator[trio.MemoryReceiveChannel[Piece]]:
         """The chunks that ``spans`` touch, each once, in ascending stream order, READ_AHEAD_BATCHES ahead.
 
         Raises NotEnoughSharesError, CorruptError.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import trio
@@ -11,7 +11,7 @@ from core.errors import MoorageError
 
 
 @asynccontextmanager
-async def open_crew() -> AsyncIterator[trio.Nursery]:
+async def open_crew() -> AsyncGenerator[trio.Nursery]:
     """A nursery; when children fail with MoorageErrors only, the first of them is raised instead of a group."""
     try:
         async with trio.open_nursery() as nursery:

@@ -1,0 +1,146 @@
+"""The command line's words (docs/operations.md, "Commands"). Imports nothing heavy: help must come at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TypeAlias
+
+from core.errors import UsageError
+
+HOME_VARIABLE = "MOORAGE_HOME"
+DEFAULT_HOME = "~/.moorage"
+EXIT_STATUS_TEXT = """\
+exit status:
+  0 ok   1 error   2 usage   3 partial or degraded   4 integrity failure
+  5 not enough peers   6 refused   75 try again
+"""
+
+_Add: TypeAlias = Callable[[str, str], argparse.ArgumentParser]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (`{self.prog} --help`)")
+
+
+def _common(parser: argparse.ArgumentParser, *, top: bool) -> None:
+    """Options that may stand before or after the command."""
+
+    def default(value: object) -> object:
+        return value if top else argparse.SUPPRESS
+
+    parser.add_argument(
+        "--home",
+        metavar="DIR",
+        default=default(os.environ.get(HOME_VARIABLE, DEFAULT_HOME)),
+        help=f"the home folder (default: ${HOME_VARIABLE}, else {DEFAULT_HOME})",
+    )
+    parser.add_argument("--json", action="store_true", default=default(False), help="print one JSON object")
+    loudness = parser.add_mutually_exclusive_group()
+    loudness.add_argument("-q", "--quiet", action="store_true", default=default(False), help="no progress, no notes")
+    loudness.add_argument("-v", "--verbose", action="store_true", default=default(False), help="say more")
+
+
+def _object(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    parser.add_argument(
+        "object", metavar="OBJECT", nargs="?" if optional else None, help="object id, or its first digits"
+    )
+
+
+def _objects(parser: argparse.ArgumentParser, count: str) -> None:
+    parser.add_argument("objects", metavar="OBJECT", nargs=count, help="object ids, or their first digits")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = _Parser(
+        prog="moorage",
+        description="An archive on the pooled disks of hospitals that checks and repairs itself.",
+        epilog=EXIT_STATUS_TEXT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _common(parser, top=True)
+    parser.add_argument("--version", action="store_true", help="print the version")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        _common(command, top=False)
+        return command
+
+    _add_pool_commands(add)
+    _add_object_commands(add)
+    _add_care_commands(add)
+    return parser
+
+
+def _add_pool_commands(add: _Add) -> None:
+    demo = add("demo", "show the whole story on this machine: store, kill, flip, sweep, repair, restore")
+    demo.add_argument("--dir", metavar="DIR", help="work here and keep it (default: a folder that is removed)")
+    pool = add("pool", "start, look at or stop a pool of peers on this machine")
+    actions = pool.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    for name, text in (
+        ("up", "make the pool if need be, start its daemons, return when all answer"),
+        ("status", "say which daemons run"),
+        ("down", "stop all daemons"),
+    ):
+        action = actions.add_parser(name, help=text, description=text)
+        _common(action, top=False)
+        action.add_argument("--dir", metavar="DIR", required=True, help="the pool's folder")
+        if name == "up":
+            action.add_argument("--peers", type=int, default=6, metavar="N", help="how many peers (default 6)")
+            action.add_argument("--sites", type=int, metavar="S", help="how many sites (default: as the scheme needs)")
+            action.add_argument("--scheme", metavar="K+M", default="4+2", help="the client's scheme (default 4+2)")
+            action.add_argument("--name", default="pool.example", help="the pool's name (default pool.example)")
+    add("daemon", "run this home's peer in the foreground")
+
+
+def _add_object_commands(add: _Add) -> None:
+    put = add("put", "store files and folders as one object")
+    put.add_argument("paths", metavar="PATH", nargs="+")
+    put.add_argument("--scheme", metavar="K+M", help="K shares restore, M may be lost (default: the home's)")
+    put.add_argument(
+        "--allow-degraded", action="store_true", help="store even where peers or sites are too few to survive a site"
+    )
+    get = add("get", "restore an object, or some of its files, byte for byte")
+    _object(get)
+    get.add_argument("paths", metavar="PATH", nargs="*", help="files or folders of the object (default: all)")
+    get.add_argument("--to", metavar="DIR", required=True, help="the folder to restore into; nothing is overwritten")
+    cat = add("cat", "write one file of an object to standard output")
+    _object(cat)
+    cat.add_argument("path", metavar="PATH", help="the file's path in the object")
+    cat.add_argument("--range", metavar="A-B", help="bytes A to B, both included; A- to the end; -N the last N")
+    listing = add("ls", "list the catalogue, or an object's files")
+    _object(listing, optional=True)
+    receipt = add("receipt", "print an object's receipt: a proof that needs no network, no home and no peer")
+    _object(receipt)
+    check = add("check-receipt", "verify a receipt, and files against it, with nothing else at hand")
+    check.add_argument("file", metavar="FILE", help="the receipt ('-': standard input)")
+    check.add_argument("--against", metavar="PATH", help="the restored files, to compare with what was stored")
+    check.add_argument("--pool", metavar="ID", help="the pool id that the receipt must belong to")
+
+
+def _add_care_commands(add: _Add) -> None:
+    verify = add("verify", "check shares on their holders against the anchored manifest")
+    _objects(verify, "+")
+    verify.add_argument("--full", action="store_true", help="every share is read on its holder, not a sample")
+    sweep = add("sweep", "look at everything now, repair what follows, and wait for it")
+    _objects(sweep, "*")
+    sweep.add_argument("--full", action="store_true", help="every leaf on every holder, not a sample")
+    repair = add("repair", "rebuild what is lost now, and wait for it; silent holders count as lost")
+    _objects(repair, "*")
+    add("status", "say how the pool is, in words that never claim more than was verified")
+    add("peers", "list the peers, and which of them answer")
+    events = add("events", "show the newest entries of the journal")
+    events.add_argument("--count", type=int, default=50, metavar="N", help="how many (default 50)")
+    doctor = add("doctor", "check this home and this machine")
+    del doctor
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Raises UsageError."""
+    arguments = build_parser().parse_args(words)
+    arguments.home = os.path.abspath(os.path.expanduser(arguments.home))
+    return arguments

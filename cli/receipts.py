@@ -1,0 +1,125 @@
+"""receipt and check-receipt."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import replace
+
+import trio
+from blake3 import blake3
+
+from cli.homes import client_of
+from cli.output import print_json, print_lines
+from client.receipts import CheckedDocument, check_document, differences, make_document
+from core.encoding import Value
+from core.errors import EXIT_INTEGRITY, EXIT_OK, ReceiptError, SourceError
+from core.ids import PoolId
+from core.limits import MIB
+from core.listing import Entry, Kind, RelativePath
+from host.tree import FileTree
+
+
+def run_receipt(arguments: argparse.Namespace) -> int:
+    print_lines([trio.run(_document, arguments)])
+    return EXIT_OK
+
+
+async def _document(arguments: argparse.Namespace) -> str:
+    async with client_of(arguments) as client:
+        return await make_document(client, client.memory.resolve(arguments.object))
+
+
+def run_check_receipt(arguments: argparse.Namespace) -> int:
+    """Raises the error that makes a receipt invalid: its exit status is 4."""
+    checked = check_document(
+        _read(arguments.file), pinned_pool=PoolId.parse(arguments.pool) if arguments.pool else None
+    )
+    wrong = _compare(checked, arguments.against) if arguments.against else []
+    value = _value(checked)
+    if arguments.against:
+        value |= {"against": arguments.against, "differences": list(wrong)}
+    value["valid"] = not wrong
+    if arguments.json:
+        print_json(value)
+    else:
+        print_lines([*_lines(checked, arguments.against, wrong), *wrong])
+    return EXIT_INTEGRITY if wrong else EXIT_OK
+
+
+def _read(path: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _value(checked: CheckedDocument) -> dict[str, Value]:
+    statement = checked.statement
+    return {
+        "object": str(statement.object),
+        "origin": statement.origin,
+        "index": statement.index,
+        "tree_size": statement.tree_size,
+        "cosigners": list(statement.cosigners),
+        "time": statement.time_s,
+        "organisation": statement.organisation,
+        "pool": str(statement.pool),
+        "pool_name": statement.pool_name,
+        "files": None if checked.entries is None else sum(entry.kind is Kind.FILE for entry in checked.entries),
+    }
+
+
+def _lines(checked: CheckedDocument, against: str | None, wrong: list[str]) -> list[str]:
+    statement = checked.statement
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(statement.time_s))
+    lines = [
+        f"valid: object {statement.object}",
+        f"  stored by {statement.organisation} in pool {statement.pool_name} ({statement.pool})",
+        f"  entry {statement.index} of log {statement.origin}, cosigned by {', '.join(statement.cosigners)} at {when}",
+        "  the pool's id is what makes this trustworthy: compare it with what the hospital publishes",
+    ]
+    if against:
+        lines.append(f"  {against}: {'DIFFERS' if wrong else 'equal to what was stored, every file'}")
+    return lines
+
+
+def _compare(checked: CheckedDocument, path: str) -> list[str]:
+    if checked.entries is None:
+        raise ReceiptError("this receipt carries no file list: compare with the one that `moorage receipt` prints")
+    tops = {entry.path.raw.split(b"/")[0] for entry in checked.entries}
+    folder = os.fsencode(os.path.abspath(path))
+    inside = [os.path.join(folder, top) for top in sorted(tops)]
+    roots = inside if all(os.path.lexists(root) for root in inside) else [folder]
+    found = _read_tree(FileTree([os.fsdecode(root) for root in roots]))
+    if roots == [folder] and len(tops) == 1:
+        found = [_renamed(entry, next(iter(tops))) for entry in found]
+    return differences(checked.entries, found)
+
+
+def _renamed(entry: Entry, top: bytes) -> Entry:
+    """The entry as if the folder or file that was given bore its stored name."""
+    _, slash, rest = entry.path.raw.partition(b"/")
+    return replace(entry, path=RelativePath(top + slash + rest))
+
+
+def _read_tree(tree: FileTree) -> list[Entry]:
+    entries: list[Entry] = []
+    buffer = memoryview(bytearray(4 * MIB))
+    for entry in tree.walk():
+        if entry.kind is Kind.FILE:
+            hasher = blake3()
+            with tree.open(entry) as reader:
+                for at in range(0, entry.size_bytes, len(buffer)):
+                    part = buffer[: min(len(buffer), entry.size_bytes - at)]
+                    reader.read_into(at, part)
+                    hasher.update(part)
+            entries.append(replace(entry, digest=hasher.digest()))
+        else:
+            entries.append(entry)
+    return entries

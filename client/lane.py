@@ -1,0 +1,101 @@
+"""The way of one shard to one holder: a bounded queue of shares, then the commit under its root."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import trio
+
+from client.asker import Asker, Conversation, Reply
+from core.errors import MoorageError, PeerUnavailableError
+from core.ids import PeerId, ShardRoot
+from core.limits import DISK_DEADLINE_S, UPLOAD_WINDOW_FRAMES
+from core.ports import Buffer
+from erasure.scheme import Scheme
+from wire.messages import UploadAbort, UploadBegin, UploadCommit, UploadData
+
+# Batches between whoever makes them and one holder's connection. Two keep both busy; each is 1 MiB per holder.
+QUEUE_BATCHES = 2
+# An abort is a courtesy: the holder drops what is left anyway when the connection ends.
+ABORT_DEADLINE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ShareBatch:
+    """Shares of consecutive chunks, laid end to end."""
+
+    lengths: tuple[int, ...]
+    body: Buffer = field(repr=False)
+
+
+class Lane:
+    """One shard on its way. A failure is kept, not raised, and does not stop the others.
+
+    Feed it through ``queue`` from another task while ``run`` runs, then ``finish`` it, or ``drop`` it.
+    """
+
+    def __init__(self, index: int, peer: PeerId) -> None:
+        self.index = index
+        self.peer = peer
+        self.failure: MoorageError | None = None
+        self.sent_bytes = 0
+        self.queue, self._batches = trio.open_memory_channel[ShareBatch](QUEUE_BATCHES)
+        self._decided = trio.Event()
+        self._root: ShardRoot | None = None
+
+    def finish(self, root: ShardRoot) -> None:
+        """All shares were queued: commit them as ``root``."""
+        self._root = root
+        self._decided.set()
+        self.queue.close()
+
+    def drop(self, failure: MoorageError) -> None:
+        """The shard will not come: abort the upload. ``failure`` says why, unless the lane has failed already."""
+        self.failure = self.failure or failure
+        self._decided.set()
+        self.queue.close()
+
+    async def run(self, peers: Asker, scheme: Scheme, chunks: int, expected_bytes: int) -> None:
+        """Send everything, then commit. Keeps draining after a failure, so that nobody blocks."""
+        try:
+            conversation = await peers.session(self.peer)
+            begin = UploadBegin(
+                upload=conversation.next_upload(),
+                needed=scheme.needed,
+                total=scheme.total,
+                index=self.index,
+                chunks=chunks,
+                expected_bytes=expected_bytes,
+            )
+            await self._converse(conversation, begin)
+        except MoorageError as error:
+            self.failure = self.failure or error
+            if isinstance(error, PeerUnavailableError):
+                peers.avoid(self.peer, error)
+        async for _ in self._batches:
+            pass
+
+    async def _converse(self, conversation: Conversation, begin: UploadBegin) -> None:
+        await conversation.request(begin, deadline_s=DISK_DEADLINE_S)
+        window: deque[Reply] = deque()
+        done = False
+        try:
+            async for batch in self._batches:
+                if len(window) == UPLOAD_WINDOW_FRAMES:
+                    await window.popleft().answer(deadline_s=DISK_DEADLINE_S)
+                window.append(await conversation.post(UploadData(begin.upload, batch.lengths, batch.body)))
+                self.sent_bytes += len(batch.body)
+            while window:
+                await window.popleft().answer(deadline_s=DISK_DEADLINE_S)
+            await self._decided.wait()
+            if self._root is not None:
+                commit = UploadCommit(begin.upload, self._root)
+                await conversation.request(commit, deadline_s=DISK_DEADLINE_S)
+                done = True
+        finally:
+            for reply in window:
+                reply.abandon()
+            if not done and conversation.usable:
+                with trio.move_on_after(ABORT_DEADLINE_S, shield=True):
+                    (await conversation.post(UploadAbort(begin.upload))).abandon()

@@ -1,0 +1,105 @@
+"""A home's own log with its local witness: the embedded ledger, one folder, no server (design in docs/architecture.md).
+
+A client's home holds its organisation's log, whose policy the roster lists; a peer's home one of its own, for
+relocations and sweep reports.
+"""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
+
+from anchor.cosignature import Cosigner, Ed25519Cosigner, MLDSA44Cosigner, mldsa44_available
+from anchor.leaf import manifest_leaf
+from anchor.log import Log
+from anchor.manifest import Manifest, object_id
+from anchor.note import Ed25519Signer
+from anchor.policy import make_policy
+from anchor.receipt import Receipt, check_receipt, encode_receipt, parse_receipt
+from anchor.witness import LocalWitness
+from client.context import Client
+from client.home import Home, LedgerKeys
+from core.errors import HomeError
+from core.identity import key_from_seed
+from core.ids import derived_digest
+from core.ports import Disk
+
+LOG_FOLDER = "anchor"
+WITNESS_FOLDER = "witness"
+
+
+def log_origin(pool_name: str, organisation: str, peer_name: str = "") -> str:
+    """The name of an organisation's log, or of one of its peers' own."""
+    owner = f"{organisation}/{peer_name}" if peer_name else organisation
+    return f"{pool_name}/{owner}/1"
+
+
+def origin_of(home: Home) -> str:
+    """The name of the home's own log."""
+    is_peer = home.identity.role == "peer"
+    return log_origin(home.roster.pool_name, home.identity.organisation, home.identity.name if is_peer else "")
+
+
+def _cosigners(origin: str, witness_seed: bytes) -> list[Cosigner]:
+    """The local witness signs with Ed25519 and, where the library has it, with ML-DSA-44 too."""
+    name = f"{origin}/witness"
+    ed25519 = key_from_seed(derived_digest("moorage 2026 witness ed25519 seed v1", witness_seed))
+    cosigners: list[Cosigner] = [Ed25519Cosigner(name, ed25519)]
+    if mldsa44_available():
+        seed = derived_digest("moorage 2026 witness ml-dsa-44 seed v1", witness_seed)
+        cosigners.append(MLDSA44Cosigner(name, MLDSA44PrivateKey.from_seed_bytes(seed)))
+    return cosigners
+
+
+def policy_of(origin: str, log_seed: bytes, witness_seed: bytes) -> str:
+    """c2sp.org/tlog-policy text: this log, with its one local witness."""
+    signer = Ed25519Signer(origin, key_from_seed(log_seed))
+    return make_policy(signer.key.vkey, [cosigner.key.vkey for cosigner in _cosigners(origin, witness_seed)])
+
+
+def create_log(disk: Disk, folder: str, origin: str, keys: LedgerKeys, *, now_s: int) -> None:
+    """Begin the log of a new home. Blocks; raises LedgerError when there is one."""
+    key = key_from_seed(keys.log_seed)
+    logs = [Ed25519Signer(origin, key).key]
+    witness = LocalWitness.create(disk, f"{folder}/{WITNESS_FOLDER}", _cosigners(origin, keys.witness_seed), logs)
+    policy = policy_of(origin, keys.log_seed, keys.witness_seed)
+    Log.create(disk, f"{folder}/{LOG_FOLDER}", key=key, policy=policy, witnesses=[witness], now_s=now_s)
+
+
+def open_log(disk: Disk, home: Home) -> Log:
+    """The home's log. Blocks; raises LedgerError when its folder is gone or contradicts itself."""
+    origin = origin_of(home)
+    key = key_from_seed(home.ledger.log_seed)
+    logs = [Ed25519Signer(origin, key).key]
+    cosigners = _cosigners(origin, home.ledger.witness_seed)
+    witness = LocalWitness.open(disk, home.path(WITNESS_FOLDER), cosigners, logs)
+    policy = policy_of(origin, home.ledger.log_seed, home.ledger.witness_seed)
+    return Log.open(disk, home.path(LOG_FOLDER), key=key, policy=policy, witnesses=[witness])
+
+
+async def anchor_manifest(client: Client, manifest: Manifest, manifest_file: bytes, size_bytes: int) -> bytes:
+    """Anchor a manifest that all its holders have, and return its receipt, checked as any verifier would.
+
+    Raises LedgerError, HomeError (the home's log is not the one on the roster).
+    """
+    home = client.home
+    organisation = home.roster.organisation_of_key(manifest.owner_key)
+    if organisation is None:
+        raise HomeError("this home's organisation key is not on the pool's roster: ask for the current roster")
+    leaf = manifest_leaf(
+        home.owner_keys().manifest_key,
+        organisation=organisation.name,
+        object_id=object_id(manifest_file),
+        size_bytes=size_bytes,
+        scheme=manifest.scheme,
+        time_s=manifest.created_s,
+    )
+    now_s = int(client.ports.clock.now())
+
+    def append() -> bytes:
+        anchored = open_log(client.ports.disk, home).append([leaf], now_s)[0]
+        receipt = Receipt(object_id(manifest_file), anchored.proof_file(), organisation.policy, home.roster_file)
+        data = encode_receipt(receipt)
+        check_receipt(parse_receipt(data), manifest_file=manifest_file, pinned_pool=home.roster.pool)
+        return data
+
+    return await client.ports.threads.disk(append)

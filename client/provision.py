@@ -1,0 +1,183 @@
+"""Make the homes of a new pool: keys, certificates, the roster.
+
+Each site is an organisation of its own, as hospitals are. The client's home belongs to the first; it also keeps
+the pool's key, which signs rosters, and every organisation's issuing key. In a pool of several real hospitals
+each keeps its own.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from anchor.roster import Organisation, sign_roster
+from client.home import (
+    CONVERGENCE_FILE,
+    LOG_FILE,
+    ORGANISATION_FILE,
+    ROSTER_FILE,
+    SEALING_FILE,
+    SETTINGS_FILE,
+    TLS_CERTIFICATE_FILE,
+    TLS_KEY_FILE,
+    WITNESS_FILE,
+    LedgerKeys,
+)
+from client.ledger import create_log, log_origin, policy_of
+from core.durable import write_file
+from core.errors import UsageError
+from core.identity import (
+    Role,
+    certificate_pem,
+    issue_certificate,
+    key_from_seed,
+    make_issuer,
+    private_pem,
+    public_bytes,
+)
+from core.ports import Chance, Clock, Disk
+from core.sealing import KEY_BYTES, SEALING_SEED_BYTES, sealing_public_key
+
+YEAR_S = 365.25 * 86400
+ISSUER_VALID_S = 30 * YEAR_S
+CERTIFICATE_VALID_S = 2 * YEAR_S
+SERIAL_BYTES = 19
+POOL_KEY_FILE = "keys/pool.seed"
+PEERS_MAX = 200
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}")
+
+
+@dataclass(frozen=True, slots=True)
+class NewHome:
+    """``name`` is ``peer-1`` .. or ``client``; ``folder`` its absolute path."""
+
+    name: str
+    folder: str
+    site: str
+    organisation: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Hospital:
+    name: str
+    site: str
+    issuer_key: Ed25519PrivateKey
+    issuer: bytes
+    manifest_seed: bytes
+    sealing_seed: bytes
+    log_seed: bytes
+    witness_seed: bytes
+
+
+class Provisioner:
+    """Writes a pool's homes below one folder. Blocks: use it inside a disk job."""
+
+    def __init__(self, disk: Disk, chance: Chance, clock: Clock, pool_name: str) -> None:
+        if not _NAME.fullmatch(pool_name):
+            raise UsageError(f"pool name {pool_name!r}: use lower-case letters, digits, dots and dashes")
+        self._disk = disk
+        self._chance = chance
+        self._now = clock.now()
+        self._pool_name = pool_name
+
+    def make(self, folder: str, *, peers: int, sites: int) -> list[NewHome]:
+        """Homes ``client``, ``peer-1`` .. in ``folder``; peer i is at site (i - 1) mod ``sites`` + 1.
+
+        The client's home comes first in the result. Raises UsageError, OSError.
+        """
+        if not 1 <= sites <= peers <= PEERS_MAX:
+            raise UsageError(f"{peers} peers at {sites} sites: there must be 1 to {PEERS_MAX} peers and no empty site")
+        hospitals = [self._hospital(number) for number in range(1, sites + 1)]
+        pool_seed = self._chance.token(KEY_BYTES)
+        roster = sign_roster(
+            key_from_seed(pool_seed),
+            pool_name=self._pool_name,
+            epoch=1,
+            organisations=[self._organisation(hospital) for hospital in hospitals],
+            seeds=(),
+        )
+        client = NewHome("client", posixpath.join(folder, "client"), hospitals[0].site, hospitals[0].name)
+        homes = [client]
+        for number in range(1, peers + 1):
+            hospital = hospitals[(number - 1) % sites]
+            name = f"peer-{number}"
+            homes.append(NewHome(name, posixpath.join(folder, name), hospital.site, hospital.name))
+        for home, hospital in zip(homes[1:], (hospitals[i % sites] for i in range(peers)), strict=True):
+            self._write_common(home, hospital, "peer", roster)
+            keys = LedgerKeys(self._chance.token(KEY_BYTES), self._chance.token(KEY_BYTES))
+            self._write_ledger(home, keys, log_origin(self._pool_name, hospital.name, home.name))
+        self._write_client(client, hospitals, roster, pool_seed)
+        return homes
+
+    def _hospital(self, number: int) -> _Hospital:
+        name = f"hospital-{number}"
+        issuer_key = key_from_seed(self._chance.token(KEY_BYTES))
+        issuer = make_issuer(
+            issuer_key,
+            organisation=name,
+            now=self._now,
+            valid_s=ISSUER_VALID_S,
+            serial=self._chance.token(SERIAL_BYTES),
+        )
+        token = self._chance.token
+        return _Hospital(
+            name=name,
+            site=f"site-{number}",
+            issuer_key=issuer_key,
+            issuer=issuer,
+            manifest_seed=token(KEY_BYTES),
+            sealing_seed=token(SEALING_SEED_BYTES),
+            log_seed=token(KEY_BYTES),
+            witness_seed=token(KEY_BYTES),
+        )
+
+    def _organisation(self, hospital: _Hospital) -> Organisation:
+        return Organisation(
+            name=hospital.name,
+            issuer=hospital.issuer,
+            manifest_key=public_bytes(key_from_seed(hospital.manifest_seed)),
+            sealing_key=sealing_public_key(hospital.sealing_seed),
+            policy=policy_of(log_origin(self._pool_name, hospital.name), hospital.log_seed, hospital.witness_seed),
+        )
+
+    def _write_common(self, home: NewHome, hospital: _Hospital, role: Role, roster: bytes) -> None:
+        key = key_from_seed(self._chance.token(KEY_BYTES))
+        certificate = issue_certificate(
+            hospital.issuer_key,
+            hospital.issuer,
+            key.public_key(),
+            name=home.name,
+            site=home.site,
+            role=role,
+            now=self._now,
+            valid_s=CERTIFICATE_VALID_S,
+            serial=self._chance.token(SERIAL_BYTES),
+        )
+        self._write(home, TLS_KEY_FILE, private_pem(key))
+        self._write(home, TLS_CERTIFICATE_FILE, certificate_pem(certificate))
+        self._write(home, ROSTER_FILE, roster)
+        self._write(home, SETTINGS_FILE, b'# Every key has a default; see docs/operations.md, "Settings".\n')
+
+    def _write_client(self, home: NewHome, hospitals: Sequence[_Hospital], roster: bytes, pool_seed: bytes) -> None:
+        ours = hospitals[0]
+        self._write_common(home, ours, "client", roster)
+        self._write(home, ORGANISATION_FILE, ours.manifest_seed)
+        self._write(home, SEALING_FILE, ours.sealing_seed)
+        self._write(home, CONVERGENCE_FILE, self._chance.token(KEY_BYTES))
+        keys = LedgerKeys(ours.log_seed, ours.witness_seed)
+        self._write_ledger(home, keys, log_origin(self._pool_name, ours.name))
+        self._write(home, POOL_KEY_FILE, pool_seed)
+        for hospital in hospitals:
+            self._write(home, f"keys/issuers/{hospital.name}.key", private_pem(hospital.issuer_key))
+
+    def _write_ledger(self, home: NewHome, keys: LedgerKeys, origin: str) -> None:
+        self._write(home, LOG_FILE, keys.log_seed)
+        self._write(home, WITNESS_FILE, keys.witness_seed)
+        create_log(self._disk, home.folder, origin, keys, now_s=int(self._now))
+
+    def _write(self, home: NewHome, name: str, data: bytes) -> None:
+        write_file(self._disk, posixpath.join(home.folder, name), data, token=self._chance.token(4).hex())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import trio
 
 from anchor.manifest import Extent
-from client.peers import Peers
+from client.asker import Asker
 from core.errors import CorruptError, MoorageError, NotEnoughSharesError, ProtocolError
 from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
@@ -49,9 +49,15 @@ class ShareRun:
 
 
 class SourceBoard:
-    """What one flow learned about holders: how fast they answer, and which shards are of no use."""
+    """What one flow learned about holders: how fast they answer, and which shards are of no use.
 
-    def __init__(self) -> None:
+    ``near``: a peer that costs no network, always asked first. Without ``hedge`` a slow holder is waited for and only a
+    failed one replaced: no share is moved in vain.
+    """
+
+    def __init__(self, *, near: PeerId | None = None, hedge: bool = True) -> None:
+        self._near = near
+        self._hedge = hedge
         self._latency_s: dict[PeerId, float] = {}
         self._useless: set[tuple[bytes, PeerId]] = set()
         self._down: set[PeerId] = set()
@@ -62,8 +68,9 @@ class SourceBoard:
         fastest = min(self._latency_s.values(), default=0.0)
         slow_s = max(SLOW_MIN_S, SLOW_FACTOR * fastest)
 
-        def rank(source: Source) -> tuple[bool, bool, bool, int]:
+        def rank(source: Source) -> tuple[bool, bool, bool, bool, int]:
             return (
+                source.peer != self._near,
                 source.peer in self._down,
                 self._latency_s.get(source.peer, 0.0) > slow_s,
                 source.index >= scheme.needed,
@@ -74,6 +81,9 @@ class SourceBoard:
         return sorted(usable, key=rank)
 
     def patience_s(self) -> float:
+        """How long to wait for the holders that were asked before one more is."""
+        if not self._hedge:
+            return math.inf
         known = sorted(self._latency_s.values())
         typical = known[len(known) // 2] if known else HEDGE_MAX_S
         return min(HEDGE_MAX_S, max(HEDGE_MIN_S, HEDGE_FACTOR * typical))
@@ -106,7 +116,7 @@ def verify_run(extent: Extent, scheme: Scheme, index: int, first: int, answer: S
 class ShareFetcher:
     """Fetches runs of shares of one object's extents."""
 
-    def __init__(self, peers: Peers, threads: Threads, object_id: ObjectId, scheme: Scheme, board: SourceBoard) -> None:
+    def __init__(self, peers: Asker, threads: Threads, object_id: ObjectId, scheme: Scheme, board: SourceBoard) -> None:
         self._peers = peers
         self._threads = threads
         self._object = object_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
@@ -77,7 +78,7 @@ class Lane:
             pass
 
     async def _converse(self, conversation: Conversation, begin: UploadBegin) -> None:
-        await conversation.request(begin, deadline_s=DISK_DEADLINE_S)
+        await conversation.request(begin)
         window: deque[Reply] = deque()
         done = False
         try:
@@ -97,5 +98,5 @@ class Lane:
             for reply in window:
                 reply.abandon()
             if not done and conversation.usable:
-                with trio.move_on_after(ABORT_DEADLINE_S, shield=True):
+                with suppress(MoorageError), trio.move_on_after(ABORT_DEADLINE_S, shield=True):
                     (await conversation.post(UploadAbort(begin.upload))).abandon()

@@ -8,20 +8,17 @@ from dataclasses import dataclass
 
 import trio
 
+from client.asker import Asker
 from client.coding import CodedBatch, chunks_per_batch, code_batch
-from client.peers import Peers
-from client.session import Pending, Session
-from core.errors import MoorageError, PeerUnavailableError
+from client.lane import Lane, ShareBatch
+from core.errors import MoorageError
 from core.ids import PeerId, ShardRoot
-from core.limits import CHUNK_BYTES, DISK_DEADLINE_S, TAG_BYTES, UPLOAD_WINDOW_FRAMES
+from core.limits import CHUNK_BYTES, TAG_BYTES
 from core.ports import Buffer, Threads
 from erasure.codec import share_bytes
 from erasure.merkle import root_of_leaves
 from erasure.scheme import Scheme
-from wire.messages import UploadAbort, UploadBegin, UploadCommit, UploadData
 
-# Coded batches between the coder and one holder's connection. Two keep both busy; each is 1 MiB per holder.
-QUEUE_BATCHES = 2
 # Batches coded at the same time by one extent: as many as there are CPU workers on a small machine.
 CODING_AT_ONCE = 2
 
@@ -48,57 +45,6 @@ class Uploaded:
     sent_bytes: int
 
 
-class _Lane:
-    """The way of one share index to one holder: a bounded queue, and a failure that does not stop the others."""
-
-    def __init__(self, index: int, peer: PeerId) -> None:
-        self.index = index
-        self.peer = peer
-        self.failure: MoorageError | None = None
-        self.sent_bytes = 0
-        self.queue, self.batches = trio.open_memory_channel[CodedBatch](QUEUE_BATCHES)
-        self.root: trio.Event = trio.Event()
-        self.root_value: ShardRoot | None = None
-
-    async def run(self, peers: Peers, begin: UploadBegin) -> None:
-        """Send all batches, then commit under the root. Keeps draining after a failure, so that nobody blocks."""
-        try:
-            session = await peers.session(self.peer)
-            await self._converse(session, begin)
-        except MoorageError as error:
-            self.failure = error
-            if isinstance(error, PeerUnavailableError):
-                peers.avoid(self.peer, error)
-        async for _ in self.batches:
-            pass
-
-    async def _converse(self, session: Session, begin: UploadBegin) -> None:
-        upload = session.next_upload()
-        begin = UploadBegin(upload, begin.needed, begin.total, self.index, begin.chunks, begin.expected_bytes)
-        await session.request(begin)
-        window: deque[Pending] = deque()
-        done = False
-        try:
-            async for batch in self.batches:
-                body = batch.bodies[self.index]
-                if len(window) == UPLOAD_WINDOW_FRAMES:
-                    await window.popleft().answer(deadline_s=DISK_DEADLINE_S)
-                window.append(await session.post(UploadData(upload, batch.share_lengths, body)))
-                self.sent_bytes += len(body)
-            while window:
-                await window.popleft().answer(deadline_s=DISK_DEADLINE_S)
-            await self.root.wait()
-            assert self.root_value is not None
-            await session.request(UploadCommit(upload, self.root_value), deadline_s=DISK_DEADLINE_S)
-            done = True
-        finally:
-            for pending in window:
-                pending.abandon()
-            if not done and session.usable:
-                with trio.move_on_after(1.0, shield=True):
-                    (await session.post(UploadAbort(upload))).abandon()
-
-
 def _batches(plain_bytes: int, scheme: Scheme) -> Iterator[tuple[int, int]]:
     chunks = -(-plain_bytes // CHUNK_BYTES)
     step = chunks_per_batch(scheme)
@@ -107,7 +53,7 @@ def _batches(plain_bytes: int, scheme: Scheme) -> Iterator[tuple[int, int]]:
 
 
 async def _code_in_order(
-    plain: Buffer, plain_bytes: int, key: bytes, scheme: Scheme, threads: Threads, lanes: Sequence[_Lane]
+    plain: Buffer, plain_bytes: int, key: bytes, scheme: Scheme, threads: Threads, lanes: Sequence[Lane]
 ) -> CodedExtent:
     """Code all batches, CODING_AT_ONCE at a time, and hand them to the lanes in order."""
     leaves: list[list[bytes]] = [[] for _ in range(scheme.total)]
@@ -128,7 +74,7 @@ async def _code_in_order(
         sealed_lengths.extend(batch.sealed_lengths)
         codecs.extend(batch.codecs)
         for lane in lanes:
-            await lane.queue.send(batch)
+            await lane.queue.send(ShareBatch(batch.share_lengths, batch.bodies[lane.index]))
 
     async with trio.open_nursery() as nursery:
         for first, count in _batches(plain_bytes, scheme):
@@ -149,7 +95,7 @@ async def upload_extent(
     scheme: Scheme,
     holders: Mapping[int, PeerId],
     *,
-    peers: Peers,
+    peers: Asker,
     threads: Threads,
 ) -> Uploaded:
     """Code the first ``plain_bytes`` of ``plain`` and store share i durably on ``holders[i]``.
@@ -157,25 +103,17 @@ async def upload_extent(
     ``holders`` may name some shares only: the others are already where they belong. Holders that fail are
     reported, not raised, and do not hold up the rest.
     """
-    lanes = [_Lane(index, peer) for index, peer in sorted(holders.items())]
-    begin = UploadBegin(
-        upload=0,
-        needed=scheme.needed,
-        total=scheme.total,
-        index=0,
-        chunks=-(-plain_bytes // CHUNK_BYTES),
-        expected_bytes=sum(
-            share_bytes(min(CHUNK_BYTES, plain_bytes - at) + TAG_BYTES, scheme.needed)
-            for at in range(0, plain_bytes, CHUNK_BYTES)
-        ),
+    lanes = [Lane(index, peer) for index, peer in sorted(holders.items())]
+    chunks = -(-plain_bytes // CHUNK_BYTES)
+    expected_bytes = sum(
+        share_bytes(min(CHUNK_BYTES, plain_bytes - at) + TAG_BYTES, scheme.needed)
+        for at in range(0, plain_bytes, CHUNK_BYTES)
     )
     async with trio.open_nursery() as nursery:
         for lane in lanes:
-            nursery.start_soon(lane.run, peers, begin)
+            nursery.start_soon(lane.run, peers, scheme, chunks, expected_bytes)
         extent = await _code_in_order(plain, plain_bytes, key, scheme, threads, lanes)
         for lane in lanes:
-            lane.root_value = extent.roots[lane.index]
-            lane.root.set()
-            lane.queue.close()
+            lane.finish(extent.roots[lane.index])
     failed = {lane.index: lane.failure for lane in lanes if lane.failure is not None}
     return Uploaded(extent, failed, sum(lane.sent_bytes for lane in lanes))

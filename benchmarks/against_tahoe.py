@@ -175,6 +175,7 @@ def run_inside(words: argparse.Namespace, work: Path) -> None:
     """Measure, in a private world where there is one. Ends what it started, also when told to stop."""
     private = settle_in()
     signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
     before = describe_machine()
     systems: list[System] = []
     if words.only != "moorage":

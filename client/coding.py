@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.compression import compress
+from core.compression import ChunkCompressor
 from core.limits import CHUNK_BYTES, FRAME_BODY_MAX_BYTES, READ_CHUNKS_MAX, SEALED_CHUNK_MAX_BYTES
 from core.ports import Buffer
 from core.sealing import ChunkSealer
@@ -36,13 +36,14 @@ def chunks_per_batch(scheme: Scheme) -> int:
 def code_batch(plain: Buffer, first: int, count: int, key: bytes, scheme: Scheme) -> CodedBatch:
     """Code chunks ``first`` to ``first + count - 1`` of the extent whose plain bytes are ``plain``."""
     sealer = ChunkSealer(key)
+    compressor = ChunkCompressor()
     view = memoryview(plain)
     shares: list[list[Buffer]] = [[] for _ in range(scheme.total)]
     leaves: list[list[bytes]] = [[] for _ in range(scheme.total)]
     sealed_lengths: list[int] = []
     codecs = bytearray()
     for chunk in range(first, first + count):
-        codec, packed = compress(view[chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES])
+        codec, packed = compressor.compress(view[chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES])
         sealed = sealer.seal(chunk, codec, packed)
         for index, share in enumerate(encode_chunk(sealed, scheme)):
             shares[index].append(share)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from blake3 import blake3
 
 from client.plan import Plan, PlannedExtent
+from core.errors import SourceChangedError
 from core.listing import Entry, Kind
 from core.trees import SourceTree
 
@@ -18,6 +19,7 @@ class ExtentReader:
         self._tree = tree
         self._plan = plan
         self._digests: dict[int, bytes] = {}
+        self._extent_digests: list[bytes] = []
         # Only the file that crosses into the next extent keeps its hasher.
         self._open: tuple[int, blake3] | None = None
         self._next = 0
@@ -38,11 +40,21 @@ class ExtentReader:
             else:
                 self._open = (piece.entry, hasher)
         self._next += 1
-        return blake3(target[: extent.plain_bytes]).digest()
+        digest = blake3(target[: extent.plain_bytes]).digest()
+        self._extent_digests.append(digest)
+        return digest
 
     def read_again(self, extent: PlannedExtent, target: memoryview) -> None:
-        """Fill ``target`` once more. Raises as ``read``."""
+        """Fill ``target`` once more with the same bytes. Raises as ``read``.
+
+        That they are the same is checked by digest: other bytes under the same key and nonces would betray both.
+        """
         self._fill(extent, target)
+        if blake3(target[: extent.plain_bytes]).digest() != self._extent_digests[extent.number]:
+            names = {str(self._plan.entries[piece.entry].path) for piece in extent.pieces}
+            raise SourceChangedError(
+                f"one of {', '.join(sorted(names)[:5])} changed while it was being stored: put again"
+            )
 
     def entries_with_digests(self) -> tuple[Entry, ...]:
         """The plan's entries, once all extents were read."""

@@ -41,7 +41,7 @@ EFFECT_METHODS = frozenset({"generate", "generate_key", "now", "utcnow", "today"
 FUNCTION_MAX_LINES = 60
 MODULE_MAX_LINES = 320
 # A ratchet: the ceiling of each is its length when it was listed, and a module leaves the list when it fits.
-LONG_MODULES = {"wire/messages.py": 732}
+LONG_MODULES: dict[str, int] = {}
 
 
 @dataclass(frozen=True)

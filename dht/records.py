@@ -34,21 +34,17 @@ from core.encoding import Value, decode, encode
 from core.errors import MalformedError, NewerVersionError, PeerRefusedError, StaleRecordError
 from core.identity import CERTIFICATE_MAX_BYTES, ED25519_SIGNATURE_BYTES, read_certificate
 from core.ids import DIGEST_BYTES, ObjectId, PeerId, derived_digest
-from core.limits import CLOCK_SKEW_MAX_S, DHT_RECORD_LIFE_MAX_S, DHT_RECORD_MAX_BYTES, TOTAL_SHARES_MAX
+from core.limits import CLOCK_SKEW_MAX_S, DHT_RECORD_LIFE_MAX_S, DHT_RECORD_MAX_BYTES
 from core.ports import Address, Identity
 from core.schema import Fields
 from core.signing import check_signature, sign
 from dht.addresses import HOST_MAX_CHARACTERS, check_address
+from dht.runs import RUNS_MAX, SHARDS_MAX, ShardRun, parse_run, runs_of, shards_of
 
 RECORD_VERSION = 1
 PROVIDER_KEY_CONTEXT = "moorage 2026 provider key v1"
 SEQUENCE_MAX = 2**63 - 1
 SECONDS_MAX = 2**40
-# 64 runs of at most 7 bytes fit beside the longest certificate in common use (about 500 bytes).
-RUNS_MAX = 64
-# Bounds what one hostile record can make a reader expand; 8192 extents are 512 GiB.
-SHARDS_MAX = 8192
-EXTENTS_MAX = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +68,6 @@ class PeerRecord:
     @property
     def peer(self) -> PeerId:
         return self.identity.peer
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class ShardRun:
-    """Share ``share`` of ``extents`` consecutive extents, counted from ``first_extent``."""
-
-    share: int
-    first_extent: int
-    extents: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +95,7 @@ class ProviderRecord:
     @property
     def shards(self) -> tuple[tuple[int, int], ...]:
         """All (extent, share) pairs, ascending; at most SHARDS_MAX."""
-        return tuple(
-            sorted(
-                (extent, run.share)
-                for run in self.runs
-                for extent in range(run.first_extent, run.first_extent + run.extents)
-            )
-        )
+        return shards_of(self.runs)
 
 
 Record: TypeAlias = PeerRecord | ProviderRecord
@@ -212,20 +193,9 @@ def make_provider_record(
             "issued": int(now),
             "expires": int(now) + life_s,
             "object": object_id.raw,
-            "runs": [[run.share, run.first_extent, run.extents] for run in _runs(shards)],
+            "runs": [[run.share, run.first_extent, run.extents] for run in runs_of(shards)],
         },
     )
-
-
-def _runs(shards: Iterable[tuple[int, int]]) -> list[ShardRun]:
-    runs: list[ShardRun] = []
-    for share, extent in sorted({(share, extent) for extent, share in shards})[:SHARDS_MAX]:
-        last = runs[-1] if runs else None
-        if last is not None and last.share == share and last.first_extent + last.extents == extent:
-            runs[-1] = ShardRun(share, last.first_extent, last.extents + 1)
-        else:
-            runs.append(ShardRun(share, extent, 1))
-    return runs[:RUNS_MAX]
 
 
 def parse_record(raw: bytes, issuers: Mapping[str, bytes], now: float) -> Record:
@@ -322,7 +292,7 @@ def _parse_provider(fields: Fields, envelope: _Envelope) -> ProviderRecord:
     sequence = fields.integer("sequence", high=SEQUENCE_MAX)
     issued_s, expires_s = envelope.span(fields)
     object_id = ObjectId(fields.exact("object", DIGEST_BYTES))
-    runs = tuple(_parse_run(item) for item in fields.items("runs", max_items=RUNS_MAX))
+    runs = tuple(parse_run(item) for item in fields.items("runs", max_items=RUNS_MAX))
     fields.end()
     if list(runs) != sorted(runs) or sum(run.extents for run in runs) > SHARDS_MAX:
         raise MalformedError(f"provider record: runs not ascending, or more than {SHARDS_MAX} shards")
@@ -335,12 +305,3 @@ def _parse_provider(fields: Fields, envelope: _Envelope) -> ProviderRecord:
         expires_s=expires_s,
         raw=envelope.raw,
     )
-
-
-def _parse_run(value: Value) -> ShardRun:
-    # MessagePack's booleans are ints to Python: compare types, not instances.
-    if isinstance(value, list) and len(value) == 3 and all(type(number) is int for number in value):
-        share, first, extents = (number for number in value if isinstance(number, int))
-        if 0 <= share < TOTAL_SHARES_MAX and 0 <= first < EXTENTS_MAX and 0 < extents <= EXTENTS_MAX - first:
-            return ShardRun(share, first, extents)
-    raise MalformedError("provider record: a run is not [share, first extent, extents]")

@@ -11,7 +11,6 @@ from core.ports import Address
 from core.signing import sign
 from dht.addresses import check_address
 from dht.records import (
-    RUNS_MAX,
     PeerRecord,
     ProviderRecord,
     key_for,
@@ -20,6 +19,7 @@ from dht.records import (
     provider_key,
     supersedes,
 )
+from dht.runs import RUNS_MAX
 from tests.dht.people import GIB, ISSUERS, START, an_object, hospital, person
 
 # cryptography warns of what mutation did to serial numbers and names; it is refused all the same.

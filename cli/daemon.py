@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
+import sys
 
 import trio
 
 from cli.homes import open_home
-from client.home import SETTINGS_FILE, read_home_file
+from client.home import SETTINGS_FILE, Home, read_home_file
+from core.durable import write_file
 from core.errors import EXIT_OK
-from daemon.node import run_until_signal
-from daemon.settings import parse_settings
+from core.ports import Ports
+from daemon.node import PID_FILE, open_node
+from daemon.settings import Settings, parse_settings
 from host.disk import RealDisk
 
 
@@ -19,5 +24,18 @@ def run_daemon_command(arguments: argparse.Namespace) -> int:
     home, ports = open_home(arguments.home)
     text = read_home_file(RealDisk(private=True), home.folder, SETTINGS_FILE).decode("utf-8", "replace")
     settings = parse_settings(text, source=home.path(SETTINGS_FILE))
-    trio.run(run_until_signal, ports, home, settings)
+    trio.run(_run_until_signal, ports, home, settings)
     return EXIT_OK
+
+
+def _write_line(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+async def _run_until_signal(ports: Ports, home: Home, settings: Settings) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_node(ports, home, settings, _write_line):
+            # The lock is ours now, so the number is not that of another daemon.
+            write_file(ports.disk, home.path(PID_FILE), f"{os.getpid()}\n".encode(), token=str(os.getpid()))
+            async for _ in signals:
+                break

@@ -1,0 +1,239 @@
+"""One peer, put together: store, journal, discovery, server and care, for as long as the daemon runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import trio
+
+from anchor.manifest import parse_manifest
+from anchor.receipt import check_receipt, parse_receipt
+from client.bootstrap import first_addresses
+from client.home import Home
+from client.peers import Peers
+from client.tasks import open_crew
+from core.durable import write_file
+from core.encoding import encode
+from core.errors import CorruptError, HomeError, MoorageError, RefusedError
+from core.ids import ObjectId, ShardRoot
+from core.ports import Address, Ports
+from daemon.documents import DocumentKind
+from daemon.eventlog import EventLog
+from daemon.journal import Journal
+from daemon.server import Server
+from daemon.settings import Settings
+from daemon.store import ShardStore
+from dht.config import DhtConfig
+from dht.node import Dht
+from dht.reader import RecordReader
+from dht.records import make_peer_record
+from dht.store import Quotas, RecordStore, read_store, write_store
+from wire.messages import PROTOCOL_VERSION, DhtFind, DhtFound, DhtStore, Hello, Job, Message, PollJob, StartJob
+
+LOCK_FILE = "lock"
+PID_FILE = "state/pid"
+ADDRESS_FILE = "state/address"
+# Kept when the daemon stops: others find it at once when it comes back where it was.
+PORT_FILE = "state/port"
+RECORDS_FILE = "state/records"
+JOURNAL_FOLDER = "journal"
+PEER_RECORD_LIFE_S = 24 * 3600
+# What is under way may finish for this long after a signal; the whole stop must take less than ten seconds.
+DRAIN_S = 5.0
+DRAIN_POLL_S = 0.05
+
+
+class Node:
+    """A running peer. Implements ``daemon.desk.Handlers``."""
+
+    def __init__(self, ports: Ports, home: Home, settings: Settings, log: EventLog, crew: trio.Nursery) -> None:
+        self.ports = ports
+        self.home = home
+        self.settings = settings
+        self.log = log
+        self.crew = crew
+        self.journal = Journal(ports.disk, home.path(JOURNAL_FOLDER), ports.clock)
+        self.store = ShardStore(
+            ports.disk,
+            home.folder,
+            quota_bytes=settings.store.quota_bytes,
+            reserve_bytes=settings.store.reserve_bytes,
+            clock=ports.clock,
+        )
+        self.peers = Peers(ports.net, crew, home.hello)
+        self._quotas = Quotas(peers=settings.dht.peers_max)
+        reader = RecordReader(lambda: home.roster.issuers, ports.clock)
+        self.records = RecordStore(reader, ports.clock, self._quotas)
+        self.server = Server(me=home.identity, store=self.store, threads=ports.threads, handlers=self)
+        self.address = Address("127.0.0.1", 0)
+        self.started_s = ports.clock.now()
+        self.draining = False
+        self.dht: Dht | None = None
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Clean up after a crash, count what is held, listen, and tell the pool. Raises MoorageError."""
+        disk = self.ports.threads.disk
+        await disk(self.journal.start)
+        await disk(self.store.start)
+        await self._load_records()
+        self.dht = Dht(
+            me=self.home.identity.peer,
+            messenger=self.peers,
+            issuers=lambda: self.home.roster.issuers,
+            clock=self.ports.clock,
+            chance=self.ports.chance,
+            config=DhtConfig(
+                announce_every_s=self.settings.dht.announce_minutes * 60,
+                search_every_s=self.settings.dht.refresh_minutes * 60,
+            ),
+            store=self.records,
+        )
+        self.peers.use_dht(self.dht)
+        await self._listen()
+        self.dht.adopt(self.make_record())
+        addresses = await disk(first_addresses, self.ports.disk, self.home)
+        await self.dht.bootstrap([*self.settings.network.seeds, *addresses])
+        self.crew.start_soon(self._upkeep)
+        self.log.log("info", "started", address=str(self.address), shards=self.store.statistics().shards)
+
+    async def _load_records(self) -> None:
+        path = self.home.path(RECORDS_FILE)
+        try:
+            self.records.load(await self.ports.threads.disk(read_store, self.ports.disk, path, self._quotas))
+        except (OSError, MoorageError) as error:
+            # Peers announce themselves again; nothing is lost but a little time.
+            self.log.log("warning", "records-unreadable", str(error))
+
+    async def _listen(self) -> None:
+        listen = self.settings.network.listen
+        if listen.port == 0:
+            last = await self.ports.threads.disk(self._last_port)
+            with suppress(MoorageError, OSError):
+                self.address = await self._serve(Address(listen.host, last))
+        if self.address.port == 0:
+            self.address = await self._serve(listen)
+        advertised = self.settings.network.advertise
+        if advertised is not None:
+            self.address = Address(advertised.host, advertised.port or self.address.port)
+        await self.ports.threads.disk(self._write_state, PORT_FILE, f"{self.address.port}\n")
+        await self.ports.threads.disk(self._write_state, ADDRESS_FILE, f"{self.address}\n")
+
+    async def _serve(self, address: Address) -> Address:
+        bound: Address = await self.crew.start(self.ports.net.serve, address, self.server.serve_connection)
+        return bound
+
+    def _last_port(self) -> int:
+        path = self.home.path(PORT_FILE)
+        try:
+            with self.ports.disk.open(path, "read") as file:
+                text = file.read_at(0, 16).decode("ascii", "replace").strip()
+        except OSError:
+            return 0
+        return int(text) if text.isdigit() and int(text) < 65536 else 0
+
+    def _write_state(self, name: str, text: str) -> None:
+        token = self.ports.chance.token(4).hex()
+        write_file(self.ports.disk, self.home.path(name), text.encode(), token=token)
+
+    async def _upkeep(self) -> None:
+        assert self.dht is not None
+        await self.dht.run_upkeep(self.make_record, keep=self._save_records)
+
+    async def _save_records(self, raws: Sequence[bytes]) -> None:
+        path = self.home.path(RECORDS_FILE)
+        try:
+            await self.ports.threads.disk(write_store, self.ports.disk, path, raws)
+        except OSError as error:
+            self.log.log("warning", "records-not-saved", str(error))
+
+    def make_record(self) -> bytes:
+        """This peer's record as of now."""
+        assert self.dht is not None
+        statistics = self.store.statistics()
+        return make_peer_record(
+            self.home.tls_key,
+            self.home.identity.certificate,
+            address=self.address,
+            free_bytes=statistics.available_bytes,
+            capacity_bytes=statistics.capacity_bytes,
+            version=PROTOCOL_VERSION,
+            draining=self.draining,
+            sequence=self.dht.next_sequence(),
+            now=self.ports.clock.now(),
+            life_s=PEER_RECORD_LIFE_S,
+        )
+
+    async def drain(self) -> None:
+        """Let uploads finish for a while, then keep what was learned of the pool."""
+        self.draining = True
+        with trio.move_on_after(DRAIN_S):
+            while self.store.statistics().uploads:  # noqa: ASYNC110 - the store counts in threads and has no event
+                await trio.sleep(DRAIN_POLL_S)
+        await self._save_records(self.records.raws())
+        self.log.log("info", "stopped", uploads_cut=self.store.statistics().uploads)
+
+    # --- daemon.desk.Handlers -------------------------------------------------------------------
+
+    def hello(self) -> Hello:
+        return self.home.hello()
+
+    def check_document(self, kind: DocumentKind, name: ObjectId, data: bytes) -> None:
+        """Only what this pool's roster vouches for is kept. Raises MoorageError."""
+        roster = self.home.roster
+        if kind == "manifest":
+            manifest = parse_manifest(data, expected=name)
+            if manifest.pool != roster.pool or roster.organisation_of_key(manifest.owner_key) is None:
+                raise RefusedError(f"manifest {name.short} is not of an organisation of this pool")
+            return
+        statement = check_receipt(parse_receipt(data), pinned_pool=roster.pool)
+        if statement.object != name:
+            raise CorruptError(f"the receipt proves object {statement.object.short}, not {name.short}")
+
+    def document_stored(self, kind: DocumentKind, name: ObjectId) -> None:
+        self.log.log("debug", f"{kind}-stored", object=str(name))
+
+    def damaged(self, root: ShardRoot, problem: str) -> None:
+        self.log.log("error", "shard-damaged", problem, root=str(root))
+
+    def dht_find(self, message: DhtFind) -> DhtFound:
+        assert self.dht is not None
+        return self.dht.handle_find(message)
+
+    def dht_store(self, message: DhtStore) -> Message:
+        assert self.dht is not None
+        return self.dht.handle_store(message)
+
+    async def start_job(self, message: StartJob) -> Job:
+        raise RefusedError(f"{message.job} is not available")
+
+    async def poll_job(self, message: PollJob) -> Job:
+        raise RefusedError(f"job {message.number} is not known")
+
+    async def status(self) -> bytes:
+        statistics = self.store.statistics()
+        return encode({"shards": statistics.shards, "used_bytes": statistics.used_bytes})
+
+    async def events(self, count: int) -> bytes:
+        events = await self.ports.threads.disk(self.journal.newest, count)
+        return encode([event.to_value() for event in events])
+
+
+@asynccontextmanager
+async def open_node(ports: Ports, home: Home, settings: Settings, write: Callable[[str], None]) -> AsyncGenerator[Node]:
+    """A running peer; leaving the context stops it. Raises HomeError when another daemon runs in this home."""
+    if home.identity.role != "peer":
+        raise HomeError(f"{home.folder} is a {home.identity.role}'s home: a daemon needs a peer's")
+    ports.disk.make_folders(home.path("state"))
+    with ports.disk.lock(home.path(LOCK_FILE), wait=False) as got:
+        if not got:
+            raise HomeError(f"another daemon runs in {home.folder}: stop it first")
+        log = EventLog(settings.log, ports.clock, write, peer=home.identity.name)
+        async with open_crew() as crew:
+            node = Node(ports, home, settings, log, crew)
+            await node.start()
+            yield node
+            await node.drain()
+            crew.cancel_scope.cancel()

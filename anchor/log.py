@@ -259,8 +259,11 @@ class Log:
 
     def _remove_partials(self, folder: str) -> None:
         """The full tile is there now: its narrower versions are no longer needed (tlog-tiles, "Partial Tiles")."""
-        for name in self._disk.list_folder(folder):
+        names = self._disk.list_folder(folder)
+        for name in names:
             self._disk.unlink(f"{folder}/{name}")
+        if names:
+            self._disk.sync_folder(folder)
 
     def _commit(self, state: _State, leaves: Sequence[bytes]) -> _State:
         """Steps 1 and 2 of an append."""

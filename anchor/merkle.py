@@ -45,6 +45,10 @@ def subtree_root(hash_at: HashAt, first: int, end: int) -> bytes:
     """MTH(D[first:end]) of RFC 6962, for a range that the tree's own splits produce."""
     if first == end:
         return EMPTY_ROOT
+    length = end - first
+    if length & (length - 1) == 0:
+        # Most siblings in a path are one complete subtree.
+        return hash_at(length.bit_length() - 1, first >> length.bit_length() - 1)
     peaks = _peaks(first, end)
     root = hash_at(*peaks[-1])
     for peak in reversed(peaks[:-1]):

@@ -1,0 +1,159 @@
+"""Power cuts at every operation of log and witness: what was promised holds, and no second history is signed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from anchor.embedded import LedgerKeys, create_ledger, embedded_policy, open_ledger
+from anchor.log import Anchored, Log
+from anchor.merkle import check_consistency, consistency_proof, leaf_hash, node_hash, subtree_root
+from anchor.policy import parse_policy
+from anchor.proof import parse_proof
+from anchor.witness import LocalWitness
+from core.ports import Disk
+from tests.anchor.ledgers import (
+    COSIGNERS,
+    LOG,
+    LOG_KEY,
+    NOW_S,
+    ORIGIN,
+    POLICY,
+    copy_tree,
+    create,
+    leaf,
+    leaves,
+    new_witness,
+    reopen,
+)
+from tests.sim.crash import crash_everywhere
+from tests.sim.disk import SimDisk
+
+# Without ML-DSA, whose signing would be most of the time.
+KEYS = LedgerKeys(LOG_KEY, Ed25519PrivateKey.from_private_bytes(b"w" * 32), None)
+
+
+def check_promises(log: Log, promised: Sequence[Anchored], policy: str) -> None:
+    """Every proof that was ever given is true of the log as it is now."""
+    size = log.check()
+    hashes = [leaf_hash(item) for item in log.leaves(0, size)]
+
+    def hash_at(level: int, index: int) -> bytes:
+        if level == 0:
+            return hashes[index]
+        return node_hash(hash_at(level - 1, 2 * index), hash_at(level - 1, 2 * index + 1))
+
+    root = subtree_root(hash_at, 0, size)
+    for item in promised:
+        assert log.leaves(item.index, 1) == [item.leaf]
+        old = parse_proof(item.proof_file()).check(item.leaf, parse_policy(policy)).checkpoint
+        check_consistency(old.size, size, old.root, root, consistency_proof(hash_at, old.size, size))
+
+
+@functools.cache
+def nearly_full_tile() -> tuple[SimDisk, SimDisk]:
+    """Drives of a log of 254 leaves and of its witness, to be copied."""
+    disk, witness_disk = SimDisk(), SimDisk()
+    create(disk, [new_witness(0, witness_disk)]).append(leaves(0, 254), NOW_S)
+    return disk, witness_disk
+
+
+class AppendStory:
+    """A log fills its first tile while its drive is cut; the witness, elsewhere, remembers all that it signed."""
+
+    def __init__(self) -> None:
+        witness_disk = SimDisk()
+        copy_tree(nearly_full_tile()[1], witness_disk, "/witness")
+        self.witness = new_witness(0, witness_disk)
+        self.promised: list[Anchored] = []
+
+    def prepare(self, disk: Disk) -> None:
+        copy_tree(nearly_full_tile()[0], disk, "/anchor")
+
+    def run(self, disk: Disk) -> None:
+        log = reopen(disk, [self.witness])
+        self.promised += log.append([leaf(254)], NOW_S)
+        self.promised += log.append([leaf(255), leaf(256)], NOW_S)
+        self.promised += log.append([leaf(257)], NOW_S)
+
+    def recover(self, disk: Disk) -> None:
+        self.promised += reopen(disk, [self.witness]).append(leaves(253, 260), NOW_S)
+
+    def check(self, disk: Disk) -> None:
+        log = reopen(disk, [self.witness])
+        assert sorted(log.leaves(0, 1000)) == sorted(leaves(0, 260)), "a leaf was lost or added twice"
+        check_promises(log, self.promised, POLICY)
+        latest = self.witness.latest(ORIGIN)
+        assert latest is not None
+        assert latest.size == 260
+        assert disk.list_folder(f"{log.folder}/tile/0/000.p") == [], "partial tiles outlived the full one"
+
+
+def test_a_power_cut_anywhere_in_an_append_keeps_every_promise() -> None:
+    assert crash_everywhere(AppendStory, images=1) > 150
+
+
+class EmbeddedStory:
+    """Log and witness on one drive, cut from the first folder on."""
+
+    def __init__(self) -> None:
+        self.promised: list[Anchored] = []
+
+    def prepare(self, disk: Disk) -> None:
+        disk.make_folders("/home")
+
+    def _ledger(self, disk: Disk) -> Log:
+        if Log.exists(disk, "/home/anchor", ORIGIN):
+            return open_ledger(disk, "/home/anchor", ORIGIN, KEYS)
+        return create_ledger(disk, "/home/anchor", ORIGIN, KEYS, now_s=NOW_S)
+
+    def run(self, disk: Disk) -> None:
+        log = self._ledger(disk)
+        for number in range(2):
+            self.promised += log.append([leaf(number)], NOW_S)
+
+    def recover(self, disk: Disk) -> None:
+        self.run(disk)
+
+    def check(self, disk: Disk) -> None:
+        log = self._ledger(disk)
+        assert log.size() == 2
+        check_promises(log, self.promised, embedded_policy(ORIGIN, KEYS))
+
+
+def test_a_power_cut_anywhere_in_the_life_of_an_embedded_ledger_is_survived() -> None:
+    assert crash_everywhere(EmbeddedStory, images=1) > 100
+
+
+class WitnessStory:
+    """A witness' drive is cut; the log offers one history, and afterwards another one."""
+
+    def __init__(self) -> None:
+        self.cosigned = 0
+
+    def _witness(self, disk: Disk) -> LocalWitness:
+        return LocalWitness.open(disk, "/witness", [COSIGNERS[0]], [LOG])
+
+    def prepare(self, disk: Disk) -> None:
+        new_witness(0, disk)
+
+    def run(self, disk: Disk) -> None:
+        witness = self._witness(disk)
+        log = create(SimDisk(), [witness])
+        for number in range(3):
+            log.append([leaf(number)], NOW_S)
+            self.cosigned = number + 1
+
+    def recover(self, disk: Disk) -> None:
+        self._witness(disk).latest(ORIGIN)
+
+    def check(self, disk: Disk) -> None:
+        latest = self._witness(disk).latest(ORIGIN)
+        size = latest.size if latest is not None else 0
+        assert size >= self.cosigned, "it forgot what it had signed"
+
+
+def test_a_witness_never_forgets_what_it_signed() -> None:
+    assert crash_everywhere(WitnessStory, images=2) > 50

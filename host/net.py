@@ -189,7 +189,10 @@ class TlsNet:
         await pump.handshake()
         if pump.protocol != APPLICATION_PROTOCOL:
             raise PeerRefusedError(f"{where}: speaks TLS, but not {APPLICATION_PROTOCOL}")
-        identity, _ = read_certificate(pump.certificate, self._known, now=self._clock.now())
+        try:
+            identity, _ = read_certificate(pump.certificate, self._known, now=self._clock.now())
+        except PeerRefusedError as error:
+            raise PeerRefusedError(f"{where}: {error}") from error
         return identity
 
     def _pump(self, connection: socket.socket, where: str, *, server_side: bool) -> TlsPump:

@@ -146,8 +146,9 @@ class TlsPump:
 
     async def _say_goodbye(self) -> None:
         async with self._sending:
-            # Sends our close_notify, without which the other side takes the end for a cut; theirs is not awaited.
-            with contextlib.suppress(ssl.SSLWantReadError):
+            # Makes our close_notify, without which the other side takes the end for a cut. Theirs is not awaited,
+            # which OpenSSL reports as an error of one kind or another.
+            with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()
             await self._flush()
 

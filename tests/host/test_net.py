@@ -1,0 +1,428 @@
+"""What only real sockets and real TLS can show; the rest is in tests/conformance/test_net.py."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import ssl
+import tempfile
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+import trio
+import trio.testing
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from trio.testing import MockClock
+
+from core.errors import PeerRefusedError, PeerUnavailableError, SettingsError
+from core.identity import certificate_pem, private_pem
+from core.ports import Address, Connection
+from host.clock import RealClock
+from host.net import NetLimits, TlsNet, _accept
+from host.pump import RECEIVE_BYTES, TlsPump
+from host.tls import APPLICATION_PROTOCOL, explain, make_contexts
+from tests.sim.people import Person, make_organisation
+
+NOW = time.time()
+HOSPITAL = make_organisation(now=NOW)
+LISTENER = HOSPITAL.admit("listener", now=NOW)
+CALLER = HOSPITAL.admit("caller", now=NOW)
+ANY_PORT = Address("127.0.0.1", 0)
+SOON = NetLimits(connect_deadline_s=5, handshake_deadline_s=0.3)
+
+
+def net(person: Person = CALLER, limits: NetLimits | None = None) -> TlsNet:
+    return TlsNet(person.certificate, person.key, lambda: HOSPITAL.issuers, RealClock(), limits=limits)
+
+
+async def echo(connection: Connection) -> None:
+    while data := await connection.receive_some(RECEIVE_BYTES):
+        await connection.send_all(data)
+
+
+async def still_serves(address: Address) -> None:
+    connection = await net().connect(address)
+    await connection.send_all(b"hello")
+    assert await connection.receive_some(5) == b"hello"
+    await connection.aclose()
+
+
+@asynccontextmanager
+async def tcp(address: Address) -> AsyncGenerator[trio.SocketStream, None]:
+    async with await trio.open_tcp_stream(address.host, address.port) as stream:
+        yield stream
+
+
+async def read_to_end(stream: trio.abc.ReceiveStream) -> bytes:
+    received = b""
+    with suppress(trio.BrokenResourceError):
+        async for data in stream:
+            received += data
+    return received
+
+
+# --- hostile and broken callers -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        bytes(5000),
+        b"\x16\x03\x01\xff\xff" + bytes(70_000),
+        b"\x15\x03\x03\0\2\2\x28",
+    ],
+    ids=["http", "zeros", "length bomb", "alert"],
+)
+async def test_garbage_ends_its_connection_only(nursery: trio.Nursery, garbage: bytes) -> None:
+    address = await nursery.start(net(LISTENER).serve, ANY_PORT, echo)
+    async with tcp(address) as stream:
+        with trio.fail_after(10):
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(garbage)
+            await read_to_end(stream)
+    await still_serves(address)
+
+
+async def test_who_connects_and_leaves_harms_nothing(nursery: trio.Nursery) -> None:
+    address = await nursery.start(net(LISTENER).serve, ANY_PORT, echo)
+    for _ in range(5):
+        with socket.create_connection((address.host, address.port)) as stranger:
+            # Reset instead of a polite end.
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    await still_serves(address)
+
+
+async def test_a_silent_caller_is_dropped_at_the_deadline_and_blocks_nobody(nursery: trio.Nursery) -> None:
+    address = await nursery.start(net(LISTENER, SOON).serve, ANY_PORT, echo)
+    async with tcp(address) as silent, tcp(address) as half:
+        await half.send_all(b"\x16\x03\x01\x02")
+        await still_serves(address)
+        with trio.fail_after(10):
+            assert await read_to_end(silent) == b""
+            await read_to_end(half)
+
+
+async def test_strangers_at_the_door_are_bounded_and_the_oldest_makes_room(nursery: trio.Nursery) -> None:
+    patient = NetLimits(handshake_deadline_s=60, handshakes_max=3)
+    address = await nursery.start(net(LISTENER, patient).serve, ANY_PORT, echo)
+    strangers = [await trio.open_tcp_stream(address.host, address.port) for _ in range(6)]
+    with trio.fail_after(10):
+        for dropped in strangers[:3]:
+            await read_to_end(dropped)
+        await still_serves(address)
+    for stranger in strangers:
+        await stranger.aclose()
+
+
+async def test_a_listener_that_never_shakes_hands_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        port = deaf.getsockname()[1]
+        with pytest.raises(PeerUnavailableError, match=rf"{port}: no handshake within 0\.3 s"):
+            await net(limits=SOON).connect(Address("127.0.0.1", port))
+
+
+async def test_a_listener_that_is_no_tls_is_unavailable(nursery: trio.Nursery) -> None:
+    async def talk(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(b"220 mail.example ESMTP\r\n")
+            await read_to_end(stream)
+
+    listeners = await nursery.start(trio.serve_tcp, talk, 0)
+    port = listeners[0].socket.getsockname()[1]
+    with pytest.raises(PeerUnavailableError, match="TLS failed: wrong version number"):
+        await net().connect(Address("127.0.0.1", port))
+
+
+async def test_a_cancelled_connect_leaves_no_socket_open(nursery: trio.Nursery) -> None:
+    ended = trio.Event()
+
+    async def wait(stream: trio.SocketStream) -> None:
+        await read_to_end(stream)
+        ended.set()
+
+    listeners = await nursery.start(trio.serve_tcp, wait, 0)
+    port = listeners[0].socket.getsockname()[1]
+    with trio.move_on_after(0.1) as scope:
+        await net().connect(Address("127.0.0.1", port))
+    assert scope.cancelled_caught
+    with trio.fail_after(10):
+        await ended.wait()
+
+
+# --- certificates ---------------------------------------------------------------------------
+
+
+def stranger_context(person: Person | None, folder: Path) -> ssl.SSLContext:
+    """A client made by others: standard library, no checks of its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if person is not None:
+        (folder / "pem").write_bytes(certificate_pem(person.certificate) + private_pem(person.key))
+        context.load_cert_chain(folder / "pem")
+    return context
+
+
+async def refused(address: Address, context: ssl.SSLContext) -> str:
+    """The reason that the listener gives to a foreign client."""
+    async with tcp(address) as stream:
+        tls = trio.SSLStream(stream, context, https_compatible=True)
+        with pytest.raises(trio.BrokenResourceError) as caught:
+            await tls.receive_some()
+        assert isinstance(caught.value.__cause__, ssl.SSLError)
+        return str(caught.value.__cause__.reason)
+
+
+async def test_a_caller_without_a_certificate_is_refused(nursery: trio.Nursery, tmp_path: Path) -> None:
+    address = await nursery.start(net(LISTENER).serve, ANY_PORT, echo)
+    assert await refused(address, stranger_context(None, tmp_path)) == "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+    await still_serves(address)
+
+
+async def test_older_tls_is_refused(nursery: trio.Nursery, tmp_path: Path) -> None:
+    address = await nursery.start(net(LISTENER).serve, ANY_PORT, echo)
+    context = stranger_context(CALLER, tmp_path)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert await refused(address, context) == "TLSV1_ALERT_PROTOCOL_VERSION"
+
+
+async def test_another_protocol_over_tls_is_refused(nursery: trio.Nursery, tmp_path: Path) -> None:
+    address = await nursery.start(net(LISTENER).serve, ANY_PORT, echo)
+    async with tcp(address) as stream:
+        tls = trio.SSLStream(stream, stranger_context(CALLER, tmp_path), https_compatible=True)
+        assert await tls.receive_some() == b"\0"
+
+
+def printer() -> Person:
+    """Issued by the hospital, for what is neither peer nor client."""
+    model = x509.load_der_x509_certificate(CALLER.certificate)
+    attributes = [
+        x509.NameAttribute(part.oid, "printer" if part.oid == NameOID.ORGANIZATIONAL_UNIT_NAME else part.value)
+        for part in model.subject
+    ]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name(attributes))
+        .issuer_name(model.issuer)
+        .public_key(CALLER.key.public_key())
+        .serial_number(1)
+        .not_valid_before(model.not_valid_before_utc)
+        .not_valid_after(model.not_valid_after_utc)
+        .sign(HOSPITAL.key, None)
+    )
+    return Person(replace(CALLER.identity, certificate=certificate.public_bytes(Encoding.DER)), CALLER.key)
+
+
+async def test_a_role_that_no_peer_has_is_refused_on_either_side(
+    nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    address = await nursery.start(net(LISTENER).serve, ANY_PORT, echo)
+    with pytest.raises(PeerRefusedError, match="refuses our certificate: its log says why"):
+        await net(printer()).connect(address)
+    await still_serves(address)
+    assert "not let in: 127.0.0.1:" in caplog.text
+    assert "unknown role 'printer'" in caplog.text
+    address = await nursery.start(net(printer()).serve, ANY_PORT, echo)
+    with pytest.raises(PeerRefusedError, match=f"{address.port}: certificate: unknown role 'printer'"):
+        await net().connect(address)
+
+
+async def test_a_certificate_of_tomorrow_is_refused_with_a_hint_at_the_clock(nursery: trio.Nursery) -> None:
+    tomorrow = HOSPITAL.admit("early", now=NOW + 86_400)
+    address = await nursery.start(net(LISTENER).serve, ANY_PORT, echo)
+    with pytest.raises(PeerRefusedError, match=r"refuses our certificate: .*is the clock right on both sides"):
+        await net(tomorrow).connect(address)
+    address = await nursery.start(net(tomorrow).serve, ANY_PORT, echo)
+    with pytest.raises(PeerRefusedError, match=r"its certificate is refused: .*is the clock right on both sides"):
+        await net().connect(address)
+
+
+async def test_without_any_issuer_everybody_is_refused(nursery: trio.Nursery) -> None:
+    address = await nursery.start(net(LISTENER).serve, ANY_PORT, echo)
+    alone = TlsNet(CALLER.certificate, CALLER.key, dict, RealClock())
+    with pytest.raises(PeerRefusedError):
+        await alone.connect(address)
+
+
+def test_the_key_is_not_left_behind_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make_contexts(CALLER.certificate, CALLER.key, HOSPITAL.issuers.values())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), PeerUnavailableError, "reset by peer"),
+        (OSError("odd"), PeerUnavailableError, "odd"),
+        (ssl.SSLEOFError(8, "EOF"), PeerUnavailableError, "the connection was cut"),
+    ],
+)
+def test_errors_of_a_stream_are_put_in_words(error: OSError, kind: type[Exception], text: str) -> None:
+    made = explain("somewhere:1", error)
+    assert isinstance(made, kind)
+    assert str(made).startswith("somewhere:1")
+    assert text in str(made)
+
+
+# --- the stream -----------------------------------------------------------------------------
+
+
+@dataclass
+class Pair:
+    near: TlsPump
+    far: TlsPump
+    far_socket: socket.socket
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    contexts = make_contexts(CALLER.certificate, CALLER.key, HOSPITAL.issuers.values())
+    near_socket, far_socket = socket.socketpair()
+    scratch = memoryview(bytearray(RECEIVE_BYTES))
+    near = TlsPump(near_socket, contexts.connecting, server_side=False, where="far", scratch=scratch)
+    far = TlsPump(far_socket, contexts.accepting, server_side=True, where="near", scratch=scratch)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(far.handshake)
+        await near.handshake()
+    assert near.protocol == far.protocol == APPLICATION_PROTOCOL
+    yield Pair(near, far, far_socket)
+    await near.aclose()
+    await far.aclose()
+
+
+async def test_a_stream_cut_off_is_no_end_of_the_stream(pair: Pair) -> None:
+    await pair.far.send_all(b"and then")
+    pair.far_socket.shutdown(socket.SHUT_RDWR)
+    assert await pair.near.receive_some(100) == b"and then"
+    for _ in range(2):
+        with pytest.raises(PeerUnavailableError, match="far: the connection was cut"):
+            await pair.near.receive_some(100)
+
+
+async def test_bytes_changed_on_the_way_break_the_stream_after_the_good_ones(pair: Pair) -> None:
+    await pair.far.send_all(b"good")
+    pair.far_socket.send(b"\x17\x03\x03\x00\x20" + bytes(32))
+    await pair.far.send_all(b"never seen")
+    assert await pair.near.receive_some(100) == b"good"
+    with pytest.raises(PeerUnavailableError, match="TLS failed: decryption failed or bad record mac"):
+        await pair.near.receive_some(100)
+    with pytest.raises(PeerUnavailableError, match="bad record mac"):
+        await pair.near.send_all(b"x")
+
+
+async def test_a_receive_gives_all_that_is_at_hand(pair: Pair) -> None:
+    await pair.far.send_all(bytes(100_000))
+    assert len(await pair.near.receive_some(RECEIVE_BYTES)) == 100_000
+
+
+async def test_an_empty_send_is_no_end(pair: Pair) -> None:
+    await pair.far.send_all(b"")
+    await pair.far.send_all(b"x")
+    assert await pair.near.receive_some(100) == b"x"
+
+
+async def test_after_the_others_end_one_can_still_say_something(pair: Pair) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pair.far.aclose)
+        assert await pair.near.receive_some(1) == b""
+        await pair.near.send_all(b"too late, but no error")
+        await pair.near.aclose()
+
+
+async def test_closing_does_not_wait_long_for_who_does_not_read(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("host.pump.GOODBYE_DEADLINE_S", 0.05)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_send_until_broken, pair.far)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        with trio.fail_after(5):
+            await pair.far.aclose()
+
+
+async def _send_until_broken(pump: TlsPump) -> None:
+    with pytest.raises(PeerUnavailableError, match="closed here"):
+        await pump.send_all(bytes(16 * 1024 * 1024))
+
+
+async def test_a_cancelled_close_closes_at_once(pair: Pair) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await pair.far.aclose()
+    assert pair.far_socket.fileno() == -1
+
+
+async def test_last_words_arrive_though_the_other_side_is_still_sending(nursery: trio.Nursery) -> None:
+    async def refuse(connection: Connection) -> None:
+        await connection.receive_some(1)
+        await connection.send_all(b"no")
+
+    address = await nursery.start(net(LISTENER).serve, ANY_PORT, refuse)
+    connection = await net().connect(address)
+    heard = b""
+
+    async def flood() -> None:
+        with suppress(PeerUnavailableError):
+            while True:
+                await connection.send_all(bytes(1024 * 1024))
+
+    async with trio.open_nursery() as inner:
+        inner.start_soon(flood)
+        while data := await connection.receive_some(100):
+            heard += data
+        inner.cancel_scope.cancel()
+    assert heard == b"no"
+    await connection.aclose()
+
+
+# --- addresses and system limits ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "text"),
+    [("a" * 64, "not a name"), ("..", "not a name"), ("\udcff", "not a name"), ("nobody.invalid", "known|failure")],
+)
+async def test_a_host_that_cannot_be_is_unavailable(host: str, text: str) -> None:
+    with pytest.raises(PeerUnavailableError, match=text):
+        await net().connect(Address(host, 1))
+
+
+async def test_an_address_that_cannot_be_bound_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"cannot listen on 192\.0\.2\.1:0: Cannot assign"):
+        await net().serve(Address("192.0.2.1", 0), echo)
+
+
+async def test_a_name_of_several_addresses_means_one_port(nursery: trio.Nursery) -> None:
+    address = await nursery.start(net(LISTENER).serve, Address("localhost", 0), echo)
+    await still_serves(address)
+
+
+async def test_when_files_run_out_accepting_pauses_and_goes_on(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    near, far = socket.socketpair()
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(near))
+
+    class Listener:
+        tries = 0
+
+        async def accept(self) -> trio.SocketStream:
+            self.tries += 1
+            if self.tries < 4:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return stream
+
+    with far:
+        assert await _accept(cast("trio.SocketListener", Listener())) is stream
+        await stream.aclose()
+    assert trio.current_time() == pytest.approx(0.3)
+    assert caplog.text.count("no room for another connection") == 3

@@ -13,7 +13,6 @@ from client.tasks import open_crew
 from client.upload import CodedExtent, upload_extent
 from core.errors import MoorageError, NotEnoughPeersError, PeerUnavailableError
 from core.ids import PeerId
-from core.ports import Buffer
 from erasure.codec import share_bytes
 from erasure.merkle import check_share
 from erasure.scheme import Scheme
@@ -48,42 +47,41 @@ class ExtentStorer:
         self._progress = progress
         self.sent_bytes = 0
 
-    async def store(self, plain: Buffer, plain_bytes: int, key: bytes, group: int) -> DoneExtent:
+    async def store(self, plain: memoryview, key: bytes, group: int) -> DoneExtent:
         """Make the extent durable on one holder per share. Raises NotEnoughPeersError."""
         memory, threads = self._client.memory, self._client.ports.threads
         known = await threads.disk(memory.extent, key, self._scheme)
         if known is None:
             holders = dict(enumerate(self._placer.holders(group)))
-            extent = await self._send(plain, plain_bytes, key, group, holders, list(holders))
+            extent = await self._send(plain, key, group, holders, list(holders))
         else:
             lost = await self._missing(known)
             extent = known
             if lost:
                 holders = dict(enumerate(known.holders))
-                extent = await self._send(plain, plain_bytes, key, group, holders, lost)
+                extent = await self._send(plain, key, group, holders, lost)
         if extent is not known:
             await threads.disk(memory.remember_extent, key, self._scheme, extent)
-        self._progress.advance(plain_bytes)
-        return DoneExtent(key, plain_bytes, extent)
+        self._progress.advance(len(plain))
+        return DoneExtent(key, len(plain), extent)
 
     def lost_shares(self, done: DoneExtent) -> list[int]:
         """Shares whose holder failed during this put."""
         return [index for index, peer in enumerate(done.stored.holders) if peer in self._placer.failed]
 
-    async def rehome(self, plain: Buffer, plain_bytes: int, done: DoneExtent, group: int) -> DoneExtent:
+    async def rehome(self, plain: memoryview, done: DoneExtent, group: int) -> DoneExtent:
         """Store the lost shares of an extent at other peers. Raises NotEnoughPeersError."""
         lost = self.lost_shares(done)
         holders = dict(enumerate(done.stored.holders))
         good = {index: peer for index, peer in holders.items() if index not in lost}
         holders |= self._placer.replacements(group, good, lost)
-        extent = await self._send(plain, plain_bytes, done.key, group, holders, lost)
+        extent = await self._send(plain, done.key, group, holders, lost)
         await self._client.ports.threads.disk(self._client.memory.remember_extent, done.key, self._scheme, extent)
         return replace(done, stored=extent)
 
     async def _send(
         self,
-        plain: Buffer,
-        plain_bytes: int,
+        plain: memoryview,
         key: bytes,
         group: int,
         holders: Mapping[int, PeerId],
@@ -96,7 +94,6 @@ class ExtentStorer:
             targets = {index: homes[index] for index in missing}
             result = await upload_extent(
                 plain,
-                plain_bytes,
                 key,
                 self._scheme,
                 targets,

@@ -153,7 +153,7 @@ async def _store_all(client: Client, reader: ExtentReader, plan: Plan, storer: E
     async def store(number: int, buffer: bytearray, digest: bytes) -> None:
         extent = plan.extents[number]
         key = convergent_key(secret, digest)
-        done[number] = await storer.store(buffer, extent.plain_bytes, key, extent.group)
+        done[number] = await storer.store(memoryview(buffer)[: extent.plain_bytes], key, extent.group)
         await free.send(buffer)
 
     async with open_crew() as crew:
@@ -177,7 +177,7 @@ async def _settle(
             extent = plan.extents[number]
             buffer = bytearray(extent.plain_bytes)
             await client.ports.threads.disk(reader.read_again, extent, memoryview(buffer))
-            settled[number] = await storer.rehome(buffer, extent.plain_bytes, settled[number], extent.group)
+            settled[number] = await storer.rehome(memoryview(buffer), settled[number], extent.group)
     raise NotEnoughPeersError("peers keep failing while their shards are given new homes: try again later")
 
 
@@ -194,7 +194,7 @@ async def _store_index(
     for at in range(0, len(plain), EXTENT_BYTES):
         part = memoryview(plain)[at : at + EXTENT_BYTES]
         part_key = index_extent_key(key, at // EXTENT_BYTES)
-        extents.append(await storer.store(part, len(part), part_key, 0))
+        extents.append(await storer.store(part, part_key, 0))
     return extents, key, len(plain)
 
 

@@ -14,7 +14,7 @@ from client.lane import Lane, ShareBatch
 from core.errors import MoorageError
 from core.ids import PeerId, ShardRoot
 from core.limits import CHUNK_BYTES, TAG_BYTES
-from core.ports import Buffer, Threads
+from core.ports import Threads
 from erasure.codec import share_bytes
 from erasure.merkle import root_of_leaves
 from erasure.scheme import Scheme
@@ -53,7 +53,7 @@ def _batches(plain_bytes: int, scheme: Scheme) -> Iterator[tuple[int, int]]:
 
 
 async def _code_in_order(
-    plain: Buffer, plain_bytes: int, key: bytes, scheme: Scheme, threads: Threads, lanes: Sequence[Lane]
+    plain: memoryview, key: bytes, scheme: Scheme, threads: Threads, lanes: Sequence[Lane]
 ) -> CodedExtent:
     """Code all batches, CODING_AT_ONCE at a time, and hand them to the lanes in order."""
     leaves: list[list[bytes]] = [[] for _ in range(scheme.total)]
@@ -77,7 +77,7 @@ async def _code_in_order(
             await lane.queue.send(ShareBatch(batch.share_lengths, batch.bodies[lane.index]))
 
     async with trio.open_nursery() as nursery:
-        for first, count in _batches(plain_bytes, scheme):
+        for first, count in _batches(len(plain), scheme):
             if len(ready) == CODING_AT_ONCE:
                 await deliver()
             ready.append((trio.Event(), []))
@@ -89,8 +89,7 @@ async def _code_in_order(
 
 
 async def upload_extent(
-    plain: Buffer,
-    plain_bytes: int,
+    plain: memoryview,
     key: bytes,
     scheme: Scheme,
     holders: Mapping[int, PeerId],
@@ -98,21 +97,21 @@ async def upload_extent(
     peers: Asker,
     threads: Threads,
 ) -> Uploaded:
-    """Code the first ``plain_bytes`` of ``plain`` and store share i durably on ``holders[i]``.
+    """Code ``plain``, an extent's bytes, and store share i durably on ``holders[i]``.
 
     ``holders`` may name some shares only: the others are already where they belong. Holders that fail are
     reported, not raised, and do not hold up the rest.
     """
     lanes = [Lane(index, peer) for index, peer in sorted(holders.items())]
-    chunks = -(-plain_bytes // CHUNK_BYTES)
+    chunks = -(-len(plain) // CHUNK_BYTES)
     expected_bytes = sum(
-        share_bytes(min(CHUNK_BYTES, plain_bytes - at) + TAG_BYTES, scheme.needed)
-        for at in range(0, plain_bytes, CHUNK_BYTES)
+        share_bytes(min(CHUNK_BYTES, len(plain) - at) + TAG_BYTES, scheme.needed)
+        for at in range(0, len(plain), CHUNK_BYTES)
     )
     async with trio.open_nursery() as nursery:
         for lane in lanes:
             nursery.start_soon(lane.run, peers, scheme, chunks, expected_bytes)
-        extent = await _code_in_order(plain, plain_bytes, key, scheme, threads, lanes)
+        extent = await _code_in_order(plain, key, scheme, threads, lanes)
         for lane in lanes:
             lane.finish(extent.roots[lane.index])
     failed = {lane.index: lane.failure for lane in lanes if lane.failure is not None}

@@ -138,7 +138,7 @@ class Asker:
             contact = self._table.contact(record.peer)
             # A failure at an address that it has left says nothing about the new one.
             if contact is not None and contact.record.address == record.address:
-                self._table.failed(record.peer)
+                self._table.failed(record.peer, trio.current_time())
             return None
         except MoorageError as error:
             self.count(f"refused-by-peer/{error.code}")
@@ -210,7 +210,7 @@ class Asker:
             async with self._searches:
                 await drive.run(enough)
         for peer in drive.overdue():
-            self._table.suspect(peer)
+            self._table.suspect(peer, trio.current_time())
 
     def is_suspect(self, peer: PeerId) -> bool:
         contact = self._table.contact(peer)

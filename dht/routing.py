@@ -6,8 +6,8 @@ Maymounkov and Mazières, "Kademlia: a peer-to-peer information system based on 
 - bucket bounds are inclusive, and the space ends at 2^160 - 1;
 - the closest of the whole table are returned, the one that was asked for among them;
 - a contact that is heard from moves to its bucket's tail, and takes the address of its newest record;
-- a contact goes when it failed ``fails_max`` times in a row, and then does not come back by another peer's word
-  unless it signed a newer record since;
+- a contact goes when it failed ``fails_max`` times in a row, RETRY_APART_S apart, and then does not come
+  back by another peer's word unless it signed a newer record since;
 - a full bucket keeps its contacts (the upkeep pings them) instead of starting an asyncio task;
 - a full bucket is split while fewer than ``ksize`` contacts are nearer to this peer than the bucket is, so that
   the nearest ``ksize`` are always known whole (section 2.4); no clock is read.
@@ -32,6 +32,8 @@ NODE_ID_BYTES = 20
 SPACE = 2 ** (8 * NODE_ID_BYTES)
 # Records whose address did not answer; 1024 of them are 2 MiB.
 GRAVES_MAX = 1024
+# Failures closer together are one: a restart takes seconds, and who asks may remember a failed dial for ten.
+RETRY_APART_S = 15.0
 
 
 def node_id(key: bytes) -> bytes:
@@ -48,6 +50,7 @@ class Contact(Node):
         self.heard_s = -math.inf
         """When it last answered or was heard of as alive, by trio's clock."""
         self.fails = 0
+        self.failed_s = -math.inf
         self.told: Address | None = None
         """The address of ours that it was last told."""
 
@@ -175,23 +178,24 @@ class Table(RoutingTable):
                 bucket.remove_node(contact)
                 return
 
-    def failed(self, peer: PeerId) -> None:
+    def failed(self, peer: PeerId, now_s: float) -> None:
         """It did not answer where its record says. After ``fails_max`` times in a row it is dead to us."""
         contact = self.contact(peer)
-        if contact is None:
+        if contact is None or (contact.fails and now_s - contact.failed_s < RETRY_APART_S):
             return
         contact.fails += 1
+        contact.failed_s = now_s
         if contact.fails >= self._fails_max:
             self.remove_contact(contact)
             self._graves[peer] = contact.record
             if len(self._graves) > GRAVES_MAX:
                 self._graves.popitem(last=False)
 
-    def suspect(self, peer: PeerId) -> None:
+    def suspect(self, peer: PeerId, now_s: float) -> None:
         """It was too slow to wait for: left out of answers until the upkeep has pinged it."""
         contact = self.contact(peer)
-        if contact is not None:
-            contact.fails = max(contact.fails, 1)
+        if contact is not None and not contact.fails:
+            contact.fails, contact.failed_s = 1, now_s
 
     def is_dead(self, peer: PeerId) -> bool:
         return peer in self._graves

@@ -42,7 +42,7 @@ async def test_two_peers_and_a_pool_of_one(autojump_clock: MockClock) -> None:
 
 async def test_a_client_finds_everybody_in_a_pool_larger_than_a_bucket(autojump_clock: MockClock) -> None:
     net = Net(share_reader=True)
-    nodes = await net.pool(70)
+    nodes = await net.pool(45)
     client = net.dht(None, "client")
     await client.bootstrap([nodes[0].address])
     assert [record.peer.raw for record in await client.all_peers()] == ids(nodes)
@@ -50,10 +50,10 @@ async def test_a_client_finds_everybody_in_a_pool_larger_than_a_bucket(autojump_
 
 async def test_a_third_of_the_peers_die_at_once(autojump_clock: MockClock) -> None:
     net = Net(share_reader=True)
-    nodes = await net.pool(60)
+    nodes = await net.pool(45)
     for number in range(10):
         await nodes[number].dht.provide(nodes[number].person.provides(an_object(number)))
-    for node in net.random.sample(nodes, 20):
+    for node in net.random.sample(nodes, 15):
         net.kill(node)
     alive = [node for node in nodes if node.address in net.at]
     start = trio.current_time()

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.ports import Address
-from dht.routing import SPACE, Contact, Table, node_id
+from dht.records import PeerRecord
+from dht.routing import RETRY_APART_S, SPACE, Contact, Table, node_id
 from tests.dht.people import seed_of, sketch
 
 ME = seed_of("me")
@@ -21,13 +22,17 @@ def filled(count: int, *, ksize: int = 20) -> Table:
     return table
 
 
+def kill(table: Table, record: PeerRecord) -> None:
+    table.failed(record.peer, 100.0)
+    table.failed(record.peer, 100.0 + RETRY_APART_S)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 400), st.integers(1, 8), st.randoms(use_true_random=False))
 def test_buckets_tile_the_space_and_hold_what_belongs_to_them(count: int, ksize: int, chance: random.Random) -> None:
     table = filled(count, ksize=ksize)
     for record in chance.sample(PEOPLE[:count], count // 3):
-        table.failed(record.peer)
-        table.failed(record.peer)
+        kill(table, record)
     edges = [bucket.range for bucket in table.buckets]
     assert edges[0][0] == 0
     assert edges[-1][1] == SPACE - 1
@@ -65,7 +70,7 @@ def test_the_closest_come_in_order_with_the_target_itself_first() -> None:
 
 def test_a_moved_peer_takes_its_new_address_and_an_older_record_changes_nothing() -> None:
     table = filled(10)
-    table.failed(PEOPLE[3].peer)
+    table.failed(PEOPLE[3].peer, 10.0)
     moved = sketch(3, sequence=5, port=9999)
     table.learned(moved)
     table.learned(sketch(3, sequence=4, port=1111))
@@ -77,24 +82,24 @@ def test_a_moved_peer_takes_its_new_address_and_an_older_record_changes_nothing(
 def test_the_dead_do_not_return_by_hearsay() -> None:
     table = filled(10)
     dead = PEOPLE[3]
-    table.failed(dead.peer)
+    table.failed(dead.peer, 10.0)
+    table.failed(dead.peer, 10.0 + RETRY_APART_S / 2)
     assert table.contact(dead.peer) is not None
-    table.failed(dead.peer)
+    table.failed(dead.peer, 10.0 + RETRY_APART_S)
     assert table.is_dead(dead.peer)
     assert table.learned(dead) is None
     assert table.learned(sketch(3, sequence=2)) is not None
-    table.failed(dead.peer)
-    table.failed(dead.peer)
+    kill(table, dead)
     table.heard(sketch(3, sequence=2), 5.0)
     assert table.contact(dead.peer) is not None
 
 
 def test_suspects_are_left_out_of_answers_unless_too_few_remain() -> None:
     table = filled(6)
-    table.suspect(PEOPLE[0].peer)
+    table.suspect(PEOPLE[0].peer, 9.0)
     assert len(table.closest(ME, 20, trusted_min=3)) == 5
     for record in PEOPLE[:4]:
-        table.suspect(record.peer)
+        table.suspect(record.peer, 9.0)
     assert len(table.closest(ME, 20, trusted_min=3)) == 6
 
 
@@ -106,7 +111,7 @@ def test_a_peer_that_answers_takes_the_place_of_a_suspect_in_a_full_bucket() -> 
     )
     suspect = next(iter(full.nodes.values()))
     assert isinstance(suspect, Contact)
-    table.suspect(suspect.peer)
+    table.suspect(suspect.peer, 9.0)
     table.heard(outside, 2.0)
     assert table.contact(outside.peer) is not None
     assert table.contact(suspect.peer) is None
@@ -117,8 +122,7 @@ def test_the_next_in_line_moves_up_when_a_contact_dies() -> None:
     full = next(bucket for bucket in table.buckets if bucket.replacement_nodes)
     gone = next(iter(full.nodes.values()))
     assert isinstance(gone, Contact)
-    table.failed(gone.peer)
-    table.failed(gone.peer)
+    kill(table, gone.record)
     assert len(full.nodes) == 20
 
 

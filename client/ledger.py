@@ -59,7 +59,7 @@ def policy_of(origin: str, log_seed: bytes, witness_seed: bytes) -> str:
 def create_log(disk: Disk, folder: str, origin: str, keys: LedgerKeys, *, now_s: int) -> None:
     """Begin the log of a new home. Blocks; raises LedgerError when there is one."""
     key = key_from_seed(keys.log_seed)
-    logs = [Ed25519Signer(origin, key).key]
+    logs = {origin: [Ed25519Signer(origin, key).key]}
     witness = LocalWitness.create(disk, f"{folder}/{WITNESS_FOLDER}", _cosigners(origin, keys.witness_seed), logs)
     policy = policy_of(origin, keys.log_seed, keys.witness_seed)
     Log.create(disk, f"{folder}/{LOG_FOLDER}", key=key, policy=policy, witnesses=[witness], now_s=now_s)
@@ -69,7 +69,7 @@ def open_log(disk: Disk, home: Home) -> Log:
     """The home's log. Blocks; raises LedgerError when its folder is gone or contradicts itself."""
     origin = origin_of(home)
     key = key_from_seed(home.ledger.log_seed)
-    logs = [Ed25519Signer(origin, key).key]
+    logs = {origin: [Ed25519Signer(origin, key).key]}
     cosigners = _cosigners(origin, home.ledger.witness_seed)
     witness = LocalWitness.open(disk, home.path(WITNESS_FOLDER), cosigners, logs)
     policy = policy_of(origin, home.ledger.log_seed, home.ledger.witness_seed)

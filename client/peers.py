@@ -135,7 +135,9 @@ class Peers:
         line = self._lines.setdefault(address, _Line())
         async with line.lock:
             if line.session is None or not line.session.usable:
-                if line.failure is not None and trio.current_time() - line.failed_at < AVOID_S:
+                # Whoever knocks without expecting anyone is looking for peers that may just have come up.
+                recent = trio.current_time() - line.failed_at < AVOID_S
+                if line.failure is not None and recent and expect is not None:
                     raise type(line.failure)(str(line.failure))
                 try:
                     line.session = await self._dial(address)

@@ -62,14 +62,14 @@ def embedded_policy(origin: str, keys: LedgerKeys) -> str:
 
 def create_ledger(disk: Disk, folder: str, origin: str, keys: LedgerKeys, *, now_s: int) -> Log:
     """Make log and witness in ``folder`` (HOME/anchor). Raises as ``Log.create``, also when they exist."""
-    log_keys = [Ed25519Signer(origin, keys.log).key]
-    witness = LocalWitness.create(disk, f"{folder}/{_WITNESS_FOLDER}", _cosigners(origin, keys), log_keys)
+    logs = {origin: [Ed25519Signer(origin, keys.log).key]}
+    witness = LocalWitness.create(disk, f"{folder}/{_WITNESS_FOLDER}", _cosigners(origin, keys), logs)
     policy = embedded_policy(origin, keys)
     return Log.create(disk, folder, key=keys.log, policy=policy, witnesses=[witness], now_s=now_s)
 
 
 def open_ledger(disk: Disk, folder: str, origin: str, keys: LedgerKeys) -> Log:
     """What ``create_ledger`` made. Raises as ``Log.open``."""
-    log_keys = [Ed25519Signer(origin, keys.log).key]
-    witness = LocalWitness.open(disk, f"{folder}/{_WITNESS_FOLDER}", _cosigners(origin, keys), log_keys)
+    logs = {origin: [Ed25519Signer(origin, keys.log).key]}
+    witness = LocalWitness.open(disk, f"{folder}/{_WITNESS_FOLDER}", _cosigners(origin, keys), logs)
     return Log.open(disk, folder, key=keys.log, policy=embedded_policy(origin, keys), witnesses=[witness])

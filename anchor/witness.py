@@ -6,10 +6,10 @@ backup it may cosign a second history, so its keys must then be retired through 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeAlias
 
 from anchor.checkpoint import Checkpoint, parse_checkpoint, parse_decimal
 from anchor.cosignature import Cosigner, verifier_of
@@ -18,6 +18,8 @@ from anchor.merkle import EMPTY_ROOT, PROOF_MAX_HASHES, check_consistency
 from anchor.note import Note, NoteKey, Signature, decode_hash, encode_base64, format_note, parse_note, verify_note
 from core.errors import BadSignatureError, CorruptError, LedgerError, MalformedError, WitnessRefusedError
 from core.ports import Disk
+
+LogKeys: TypeAlias = Mapping[str, Sequence[NoteKey]]
 
 _MARKER = "witness"
 _LOCK = "lock"
@@ -85,17 +87,17 @@ class LocalWitness:
     Args:
         folder: made by ``create``.
         cosigners: all of them sign each checkpoint.
-        logs: keys of the logs that it serves; a log's name is its checkpoints' origin.
+        logs: the logs that it serves, by the origin in their checkpoints.
     """
 
-    def __init__(self, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: Sequence[NoteKey]) -> None:
+    def __init__(self, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: LogKeys) -> None:
         self._disk = disk
         self._folder = folder
         self._cosigners = tuple(cosigners)
-        self._logs = tuple(logs)
+        self._logs = {origin: tuple(keys) for origin, keys in logs.items()}
 
     @classmethod
-    def create(cls, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: Sequence[NoteKey]) -> Self:
+    def create(cls, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: LogKeys) -> Self:
         """A witness that has seen nothing. Does no harm to one that is there already."""
         with disk_errors("witness"):
             disk.make_folders(folder)
@@ -105,7 +107,7 @@ class LocalWitness:
         return cls(disk, folder, cosigners, logs)
 
     @classmethod
-    def open(cls, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: Sequence[NoteKey]) -> Self:
+    def open(cls, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: LogKeys) -> Self:
         """Raises LedgerError when the folder is gone: a witness that forgot must not sign again under its old keys."""
         with disk_errors("witness"):
             if disk.stat(f"{folder}/{_MARKER}") is None:
@@ -128,7 +130,7 @@ class LocalWitness:
         return "".join(cosignature.line for cosignature in cosignatures)
 
     def latest(self, origin: str) -> Checkpoint | None:
-        """The largest checkpoint that it cosigned for a log; None when there is none."""
+        """The largest checkpoint that it cosigned for a log that it serves; None when there is none."""
         with disk_errors("witness"):
             return self._latest(origin)
 
@@ -139,7 +141,7 @@ class LocalWitness:
             wanted = parse_checkpoint(note.text)
         except MalformedError as error:
             raise WitnessRefusedError(f"witness: {error}", status=400) from error
-        keys = [key for key in self._logs if key.name == wanted.origin]
+        keys = self._logs.get(wanted.origin, ())
         if not keys:
             raise WitnessRefusedError(f"witness: does not serve the log {wanted.origin!r}", status=404)
         try:
@@ -155,7 +157,7 @@ class LocalWitness:
             return None
         try:
             note = parse_note(data)
-            verify_note(note, [verifier_of(key) for key in self._logs if key.name == origin])
+            verify_note(note, [verifier_of(key) for key in self._logs[origin]])
             return parse_checkpoint(note.text)
         except (MalformedError, BadSignatureError) as error:
             raise LedgerError(f"witness: what it remembers of {origin!r} is damaged: {error}") from error

@@ -39,7 +39,7 @@ def leaves(first: int, end: int) -> list[bytes]:
 
 
 def new_witness(number: int = 0, disk: Disk | None = None) -> LocalWitness:
-    return LocalWitness.create(disk or SimDisk(), "/witness", [COSIGNERS[number]], [LOG])
+    return LocalWitness.create(disk or SimDisk(), "/witness", [COSIGNERS[number]], {ORIGIN: [LOG]})
 
 
 def create(disk: Disk, witnesses: Sequence[Witness], policy: str = POLICY) -> Log:

@@ -134,7 +134,7 @@ class WitnessStory:
         self.cosigned = 0
 
     def _witness(self, disk: Disk) -> LocalWitness:
-        return LocalWitness.open(disk, "/witness", [COSIGNERS[0]], [LOG])
+        return LocalWitness.open(disk, "/witness", [COSIGNERS[0]], {ORIGIN: [LOG]})
 
     def prepare(self, disk: Disk) -> None:
         new_witness(0, disk)

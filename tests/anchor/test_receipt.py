@@ -143,7 +143,7 @@ def test_every_flipped_and_every_missing_byte_of_the_file_shows() -> None:
 
 
 def test_a_changed_byte_of_its_parts_changes_nothing_of_what_it_states() -> None:
-    """A forger can compute the digest at the end, but no signature. Base64 has unused bits, so a few changes are none."""
+    """A forger can compute the digest at the end, but no signature. Base64 has unused bits: some changes are none."""
     receipt = scene().receipt
     statement = check(receipt)
     proofs = [replace(receipt, proof=changed) for changed in changes(receipt.proof, 9)]

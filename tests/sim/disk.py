@@ -36,7 +36,7 @@ class SimFile:
 
     def read_at(self, offset: int, length: int) -> bytes:
         self._call(self._drive.faults.read_error_p)
-        if self._file.bad_sectors & set(_sectors(offset, length)):
+        if any(sector in _sectors(offset, length) for sector in self._file.bad_sectors):
             raise failure(errno.EIO, self._path)
         return bytes(self._file.live[offset : offset + length])
 
@@ -62,7 +62,7 @@ class SimFile:
         overwrite(file.live, offset, piece)
         self._drive.used_bytes += len(file.live) - before
         file.pending.append((offset, piece))
-        file.bad_sectors -= set(_sectors(offset, len(piece)))
+        file.bad_sectors -= {sector for sector in file.bad_sectors if sector in _sectors(offset, len(piece))}
         file.modified_ns = self._drive.tick_ns
 
     def size(self) -> int:

@@ -94,8 +94,9 @@ class SimConnection:
         self._net.life.check()
         if not self._closed:
             self._closed = True
-            self._out.ended_s = max(self._out.last_arrival_s, trio.current_time() + self._net.fabric.latency_s())
             self._in.deaf = True
+            if not self._link.broken:
+                self._out.ended_s = max(self._out.last_arrival_s, trio.current_time() + self._net.fabric.latency_s())
             for pipe in self._link.pipes:
                 pipe.wake()
             if self._out.deaf or self._link.broken:

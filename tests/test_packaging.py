@@ -92,6 +92,12 @@ def test_the_wheel_carries_every_module_of_every_layer(wheel: Path) -> None:
     assert modules - carried == set()
 
 
+def test_the_wheel_carries_the_data_of_the_demo(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        carried = set(archive.namelist())
+    assert {f"moorage/_app/cli/data/{path.name}" for path in (ROOT / "cli" / "data").iterdir()} <= carried
+
+
 def test_the_installed_command_says_what_it_can_do(environment: Environment) -> None:
     command = environment.folder / "bin" / "moorage"
     assert "usage: moorage" in run(command, "--help", folder=environment.folder)

@@ -78,6 +78,13 @@ def health_of(answer: Answer) -> dict[str, Value]:
     return health
 
 
+def findings_of(value: Mapping[str, Value]) -> list[Finding]:
+    """The findings of a command's answer. Raises MoorageError."""
+    # The holder's name stands beside its id for people's sake.
+    kept = ({key: item for key, item in row.items() if key != "holder_name"} for row in rows(value, "findings"))
+    return [Finding.from_value(row) for row in kept]
+
+
 def words_of(health: Mapping[str, Value]) -> str:
     """The first findings, for people."""
-    return "; ".join(str(Finding.from_value(row)) for row in rows(health, "findings")[:3])
+    return "; ".join(str(finding) for finding in findings_of(health)[:3])

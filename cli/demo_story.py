@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.demo_checks import differences, health_of, is_whole, items, number, require, rows, words_of
+from cli.demo_checks import differences, findings_of, health_of, is_whole, items, number, require, rows, words_of
 from cli.demo_commands import Answer, Commands
 from cli.demo_data import make_data
 from cli.homes import open_home
@@ -184,8 +184,7 @@ class Story:
         answer = self._run("verify", self._object, expect=(EXIT_PARTIAL,))
         health = health_of(answer)
         require(health.get("health") == "degraded", f"verify says {health.get('health')}")
-        found = [Finding.from_value(row) for row in rows(health, "findings")]
-        silent = {str(finding.holder) for finding in found if finding.kind is FindingKind.SILENT}
+        silent = {str(finding.holder) for finding in findings_of(health) if finding.kind is FindingKind.SILENT}
         require(silent == {self._peer_id(peer) for peer in KILLED}, f"verify blames {silent or 'nobody'}")
         return f"degraded, because {' and '.join(KILLED)} do not answer", {
             "health": "degraded",
@@ -238,8 +237,8 @@ class Story:
     def _sweep(self) -> tuple[list[Finding], list[Value]]:
         """Sweep from a peer's home, where no key of the data is; what was wrong, and what was done."""
         answer = self._run("sweep", "--full", home=SWEEPER, expect=(EXIT_OK, EXIT_PARTIAL))
-        findings = [Finding.from_value(row) for row in rows(answer.value, "findings")]
-        return [finding for finding in findings if not finding.kind.is_remedy], items(answer.value, "repairs")
+        wrong = [finding for finding in findings_of(answer.value) if not finding.kind.is_remedy]
+        return wrong, items(answer.value, "repairs")
 
     def wipe(self) -> Told:
         shards = self._shards(WIPED)

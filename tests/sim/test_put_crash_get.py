@@ -1,0 +1,92 @@
+"""The promise of a put, in the simulator: what was acknowledged survives power cuts at any moment after it."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from client.get import get
+from client.progress import Silent
+from client.put import PutResult, put
+from core.errors import MoorageError
+from core.ids import ObjectId
+from core.limits import CHUNK_BYTES
+from erasure.scheme import Scheme
+from tests.sim.chance import derive
+from tests.sim.determinism import run_seeded
+from tests.sim.pool import SimPool
+from tests.sim.trees import MemorySource, MemoryTarget
+from tests.sim.world import World
+
+SCHEME = Scheme(4, 6)
+
+
+def some_files(seed: int) -> dict[str, bytes]:
+    chance = derive(seed, "files")
+    sizes = [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES + 1, 3 * CHUNK_BYTES + 17]
+    return {f"study/{number:03}": chance.randbytes(size) for number, size in enumerate(sizes)}
+
+
+async def store(pool: SimPool, files: dict[str, bytes]) -> PutResult:
+    async with pool.client() as client:
+        source = MemorySource(files)
+        return await put(client, source, name="study", scheme=SCHEME, allow_degraded=False, progress=Silent())
+
+
+async def restore(pool: SimPool, object_id: ObjectId) -> dict[str, bytes]:
+    target = MemoryTarget()
+    async with pool.client() as client:
+        await get(client, object_id, target, paths=[], progress=Silent())
+    return target.files
+
+
+async def put_cut_all_get(seed: int) -> None:
+    """Put; cut the power of every machine at once; start them; two stay dead; get."""
+    files = some_files(seed)
+    chance = derive(seed, "story")
+    async with World(seed).running() as world:
+        pool = SimPool(world, peers=6, sites=3)
+        await pool.start()
+        result = await store(pool, files)
+        await trio.sleep(chance.uniform(0.0, 0.5))
+        for node in pool.peers.values():
+            node.crash()
+        dead = chance.sample(sorted(pool.peers), 2)
+        for name, node in pool.peers.items():
+            if name not in dead:
+                node.start()
+        await trio.sleep(60.0)
+        assert await restore(pool, result.object) == files
+
+
+async def put_with_a_crash_in_the_middle(seed: int) -> None:
+    """One peer's power goes at a random disk operation of a put: it is acknowledged and true, or refused and named."""
+    files = some_files(seed)
+    chance = derive(seed, "story")
+    async with World(seed).running() as world:
+        pool = SimPool(world, peers=7, sites=4)
+        await pool.start()
+        victim = pool.peers[chance.choice(sorted(pool.peers))]
+        victim.drive.crash_at = victim.drive.operations + chance.randrange(60)
+        try:
+            result = await store(pool, files)
+        except MoorageError as error:
+            assert victim.name in str(error)
+            result = None
+        victim.drive.crash_at = None
+        if not victim.is_up:
+            victim.start()
+        await trio.sleep(60.0)
+        if result is None:
+            result = await store(pool, files)
+        assert await restore(pool, result.object) == files
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_was_acknowledged_survives_a_power_cut_of_the_whole_pool(seed: int) -> None:
+    run_seeded(seed, put_cut_all_get, seed)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_crash_in_the_middle_of_a_put_costs_nothing_that_was_promised(seed: int) -> None:
+    run_seeded(seed, put_with_a_crash_in_the_middle, seed)

@@ -9,7 +9,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -27,6 +27,7 @@ from core.identity import certificate_pem, private_pem
 from core.ports import Address, Connection
 from host.clock import RealClock
 from host.net import NetLimits, TlsNet, _accept
+from host.ports import real_ports
 from host.pump import RECEIVE_BYTES, TlsPump
 from host.tls import APPLICATION_PROTOCOL, explain, make_contexts
 from tests.sim.people import Person, make_organisation
@@ -426,3 +427,35 @@ async def test_when_files_run_out_accepting_pauses_and_goes_on(
         await stream.aclose()
     assert trio.current_time() == pytest.approx(0.3)
     assert caplog.text.count("no room for another connection") == 3
+
+
+async def test_where_nobody_answers_a_peer_is_unavailable_after_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as others:
+        for _ in range(4):
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(full.getsockname())
+        limits = NetLimits(connect_deadline_s=0.2)
+        with pytest.raises(PeerUnavailableError, match=r"nobody answers within 0\.2 s"):
+            await net(limits=limits).connect(Address(*full.getsockname()))
+
+
+async def test_a_listener_that_hangs_up_before_the_welcome_is_unavailable(nursery: trio.Nursery) -> None:
+    contexts = make_contexts(LISTENER.certificate, LISTENER.key, HOSPITAL.issuers.values())
+
+    async def shake_hands_only(stream: trio.SocketStream) -> None:
+        tls = trio.SSLStream(stream, contexts.accepting, server_side=True)
+        await tls.do_handshake()
+        await tls.aclose()
+
+    listeners = await nursery.start(trio.serve_tcp, shake_hands_only, 0)
+    port = listeners[0].socket.getsockname()[1]
+    with pytest.raises(PeerUnavailableError, match="hung up before it let us in"):
+        await net().connect(Address("127.0.0.1", port))
+
+
+async def test_a_pool_of_ports_works_together(nursery: trio.Nursery, tmp_path: Path) -> None:
+    ports = real_ports(LISTENER.certificate, LISTENER.key, lambda: HOSPITAL.issuers)
+    await ports.threads.disk(ports.disk.make_folders, str(tmp_path / ports.chance.token(4).hex()))
+    assert ports.clock.now() > NOW
+    await still_serves(await nursery.start(ports.net.serve, ANY_PORT, echo))

@@ -126,9 +126,7 @@ def test_a_power_cut_at_any_moment_leaves_the_whole_shard_or_none_and_keeps_what
     assert moments >= 3 * 9
 
 
-def test_what_is_said_to_be_held_survives_a_power_cut_even_when_an_earlier_process_was_killed_before_its_last_sync() -> (
-    None
-):
+def test_what_is_held_survives_a_power_cut_even_when_its_writer_was_killed_before_the_last_sync() -> None:
     item = sample()
     for moment in range(1, 60):
         bench = Bench(seed=moment)

@@ -1,0 +1,296 @@
+"""One connection: greeting, then requests and answers until it ends. Whatever the peer says, only this ends.
+
+Requests are answered as they are done, each under its own number. What a peer can make us hold is bounded: requests
+in flight, data frames in flight (for this connection and for all), uploads, answers. At a bound we stop reading; and
+because a peer that owes an answer and falls silent counts as hung, we then send ``Done`` under number 0, for which
+nobody waits, once a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import trio
+
+from core.errors import BusyError, MoorageError, PeerRefusedError, PeerUnavailableError, ProtocolError
+from core.limits import CONNECTION_IDLE_S, HANDSHAKE_DEADLINE_S, KIB, PING_AFTER_S, REQUESTS_IN_FLIGHT_MAX
+from core.ports import Connection, Threads
+from daemon.desk import Desk
+from daemon.lane import Lane, UploadMessage
+from daemon.store import ShardStore
+from wire.frames import Frame, FrameParser, frame_prefix
+from wire.messages import (
+    PROTOCOL_VERSION,
+    Done,
+    Failure,
+    GetManifest,
+    GetReceipt,
+    Hello,
+    Message,
+    Read,
+    StoreManifest,
+    StoreReceipt,
+    UploadAbort,
+    UploadBegin,
+    UploadCommit,
+    UploadData,
+    message_head,
+    parse_message,
+)
+
+RECEIVE_BYTES = 256 * KIB
+# Bodies below this travel in one write with their head.
+JOIN_BELOW_BYTES = 16 * KIB
+CLOSE_DEADLINE_S = 1.0
+# Messages that carry up to a frame body in or out.
+DATA_MESSAGES = (UploadData, Read, StoreManifest, StoreReceipt, GetManifest, GetReceipt)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationLimits:
+    """Patience in seconds and bounds per connection."""
+
+    idle_s: float = CONNECTION_IDLE_S
+    # The line may be thin, but a peer that takes nothing for this long is gone.
+    send_deadline_s: float = 30.0
+    # A client between two batches may be busy coding other extents.
+    upload_idle_s: float = 120.0
+    # 16 frames are 17 MiB: two full upload windows and a window of reads.
+    data_frames: int = 16
+    # Extents that one client has under way at this peer; each is an open file here.
+    uploads: int = 16
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since the server began."""
+
+    requests: int = 0
+    failures: int = 0
+    protocol_errors: int = 0
+    shards_committed: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Inbox:
+    """Bytes in, messages out."""
+
+    connection: Connection
+    counters: Counters
+    heard_at: float
+    _parser: FrameParser = field(default_factory=FrameParser)
+    _frames: Iterator[Frame] = field(default_factory=lambda: iter(()))
+
+    async def next(self) -> tuple[int, Message] | None:
+        """None at the end of the stream. Raises MalformedError, PeerUnavailableError."""
+        while True:
+            frame = next(self._frames, None)
+            if frame is not None:
+                return parse_message(frame)
+            data = await self.connection.receive_some(RECEIVE_BYTES)
+            if not data:
+                return None
+            self.heard_at = trio.current_time()
+            self.counters.received_bytes += len(data)
+            self._frames = self._parser.feed(data)
+
+
+class Conversation:
+    """Serves one connection. ``data_frames`` is shared by all connections of the server."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        hello: Hello,
+        desk: Desk,
+        store: ShardStore,
+        threads: Threads,
+        limits: ConversationLimits,
+        counters: Counters,
+        data_frames: trio.Semaphore,
+    ) -> None:
+        self._connection = connection
+        self._remote = connection.remote
+        self._hello = hello
+        self._desk = desk
+        self._store = store
+        self._threads = threads
+        self._limits = limits
+        self._counters = counters
+        self._all_data = data_frames
+        self._own_data = trio.Semaphore(limits.data_frames)
+        self._data_held = 0
+        self._requests = trio.Semaphore(REQUESTS_IN_FLIGHT_MAX)
+        self._lanes: dict[int, Lane] = {}
+        self._inbox = _Inbox(connection, counters, trio.current_time())
+        # No buffer: whoever has an answer holds it until the socket takes it, which bounds what is in memory.
+        self._outbox, self._to_send = trio.open_memory_channel[tuple[int, Message]](0)
+
+    async def run(self) -> None:
+        """Until the peer closes, falls silent or breaks a rule.
+
+        Raises:
+            MalformedError, ProtocolError: it broke the protocol.
+            PeerUnavailableError: it is gone, or took no answers.
+        """
+        try:
+            if not await self._greet():
+                return
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send_all)
+                nursery.start_soon(self._watch, nursery.cancel_scope)
+                try:
+                    await self._receive_all(nursery)
+                finally:
+                    nursery.cancel_scope.cancel()
+                    await self._hang_up()
+        finally:
+            for _ in range(self._data_held):
+                self._all_data.release()
+
+    async def _hang_up(self) -> None:
+        """Before the uploads are cleared away: the other side must not wait for our disk to hear that this is over."""
+        with trio.move_on_after(CLOSE_DEADLINE_S, shield=True):
+            # The sender unwinds first.
+            await trio.lowlevel.checkpoint()
+            await self._connection.aclose()
+
+    # --- greeting -----------------------------------------------------------------------------
+
+    async def _greet(self) -> bool:
+        with trio.move_on_after(HANDSHAKE_DEADLINE_S):
+            first = await self._inbox.next()
+            if first is None:
+                return False
+            number, theirs = first
+            if not isinstance(theirs, Hello):
+                raise ProtocolError(f"{self._remote.name} did not greet")
+            refusal = self._refusal(theirs)
+            await self._write(number, Failure.of(refusal) if refusal else self._hello)
+            return refusal is None
+        return False
+
+    def _refusal(self, theirs: Hello) -> PeerRefusedError | None:
+        if theirs.pool != self._hello.pool:
+            return PeerRefusedError(f"this peer belongs to pool {self._hello.pool.short}, not {theirs.pool.short}")
+        if theirs.version != PROTOCOL_VERSION:
+            return PeerRefusedError(
+                f"this peer speaks protocol {PROTOCOL_VERSION}, not {theirs.version}: upgrade the older side"
+            )
+        return None
+
+    # --- out ----------------------------------------------------------------------------------
+
+    async def _write(self, number: int, message: Message) -> None:
+        body = message.body_of()
+        prefix = frame_prefix(message_head(number, message), len(body))
+        with trio.move_on_after(self._limits.send_deadline_s) as patience:
+            if len(body) < JOIN_BELOW_BYTES:
+                await self._connection.send_all(prefix + bytes(body))
+            else:
+                await self._connection.send_all(prefix)
+                await self._connection.send_all(body)
+        if patience.cancelled_caught:
+            raise PeerUnavailableError(f"{self._remote.name} takes no answers")
+        self._counters.sent_bytes += len(prefix) + len(body)
+
+    async def _send_all(self) -> None:
+        async for number, message in self._to_send:
+            await self._write(number, message)
+
+    async def _reply(self, number: int, message: Message) -> None:
+        self._counters.failures += isinstance(message, Failure)
+        await self._outbox.send((number, message))
+
+    # --- in -----------------------------------------------------------------------------------
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        """End a connection that nobody uses."""
+        while True:
+            left_s = self._inbox.heard_at + self._limits.idle_s - trio.current_time()
+            uploading = any(lane.failure is None for lane in self._lanes.values())
+            busy = uploading or self._requests.value < REQUESTS_IN_FLIGHT_MAX
+            if left_s <= 0 and not busy:
+                scope.cancel()
+            await trio.sleep(left_s if left_s > 0 else self._limits.idle_s)
+
+    async def _receive_all(self, nursery: trio.Nursery) -> None:
+        while (item := await self._inbox.next()) is not None:
+            number, message = item
+            self._counters.requests += 1
+            await self._acquire(self._requests)
+            if isinstance(message, DATA_MESSAGES):
+                await self._acquire(self._own_data)
+                await self._acquire(self._all_data)
+                self._data_held += 1
+            match message:
+                case UploadBegin():
+                    self._begin(nursery, number, message)
+                case UploadData() | UploadCommit() | UploadAbort():
+                    self._continue(number, message)
+                case _:
+                    nursery.start_soon(self._answer, number, message)
+
+    async def _acquire(self, semaphore: trio.Semaphore) -> None:
+        """Wait for room, showing now and then that it is us who are slow, not dead."""
+        while True:
+            with trio.move_on_after(PING_AFTER_S):
+                await semaphore.acquire()
+                return
+            await self._reply(0, Done())
+
+    def _release(self, message: Message) -> None:
+        self._requests.release()
+        if isinstance(message, DATA_MESSAGES):
+            self._data_held -= 1
+            self._own_data.release()
+            self._all_data.release()
+
+    async def _answer(self, number: int, message: Message) -> None:
+        try:
+            try:
+                answer = await self._desk.answer(self._remote, message)
+            except ProtocolError:
+                raise
+            except MoorageError as error:
+                answer = Failure.of(error)
+            await self._reply(number, answer)
+        finally:
+            self._release(message)
+
+    # --- uploads ------------------------------------------------------------------------------
+
+    def _begin(self, nursery: trio.Nursery, number: int, message: UploadBegin) -> None:
+        if message.upload in self._lanes:
+            raise ProtocolError(f"upload {message.upload} is open already")
+        failed = [upload for upload, lane in self._lanes.items() if lane.failure is not None]
+        full = len(self._lanes) - len(failed) >= self._limits.uploads
+        if len(failed) >= self._limits.uploads:
+            # The oldest: its client has had the longest time to end it.
+            self._lanes.pop(failed[0]).stop()
+        lane = Lane(
+            store=self._store,
+            threads=self._threads,
+            idle_s=self._limits.upload_idle_s,
+            failure=BusyError(f"{self._limits.uploads} uploads are open on this connection") if full else None,
+            reply=self._reply,
+            release=self._release,
+        )
+        self._lanes[message.upload] = lane
+        lane.put(number, message)
+        nursery.start_soon(lane.run, lambda: self._end(message.upload, lane))
+
+    def _continue(self, number: int, message: UploadMessage) -> None:
+        lane = self._lanes.get(message.upload)
+        if lane is None:
+            raise ProtocolError(f"upload {message.upload} was not begun")
+        lane.put(number, message)
+
+    def _end(self, upload: int, lane: Lane) -> None:
+        if self._lanes.get(upload) is lane:
+            del self._lanes[upload]
+            self._counters.shards_committed += lane.committed

@@ -1,0 +1,106 @@
+"""The peer as others see it: the handler for ``core.ports.Net.serve``, and its figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import trio
+
+from client.tasks import first_error
+from core.errors import BusyError, MalformedError, MoorageError, ProtocolError
+from core.ports import Connection, Identity, Threads
+from daemon.conversation import CLOSE_DEADLINE_S, Conversation, ConversationLimits, Counters
+from daemon.desk import Desk, Handlers
+from daemon.store import ShardStore
+from wire.frames import frame_prefix
+from wire.messages import Failure, message_head
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Bounds for all connections together.
+
+    ``data_frames`` frames of about 1 MiB may be in memory: with 48 of them, a receive buffer each for the connections
+    that are really at work, and the interpreter, a busy daemon stays below 150 MiB.
+    """
+
+    connections: int = 256
+    data_frames: int = 48
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatistics:
+    """``counters``: since the start, as of now."""
+
+    connections: int
+    connections_total: int
+    connections_refused: int
+    counters: Counters
+
+
+class Server:
+    """Serves connections until their nursery is cancelled."""
+
+    def __init__(
+        self,
+        *,
+        me: Identity,
+        store: ShardStore,
+        threads: Threads,
+        handlers: Handlers,
+        limits: ServerLimits | None = None,
+        conversation_limits: ConversationLimits | None = None,
+    ) -> None:
+        self._store = store
+        self._threads = threads
+        self._handlers = handlers
+        self._limits = limits or ServerLimits()
+        self._conversation_limits = conversation_limits or ConversationLimits()
+        self._desk = Desk(me=me, store=store, threads=threads, handlers=handlers)
+        self._data_frames = trio.Semaphore(self._limits.data_frames)
+        self._counters = Counters()
+        self._connections = 0
+        self._total = 0
+        self._refused = 0
+
+    def statistics(self) -> ServerStatistics:
+        return ServerStatistics(self._connections, self._total, self._refused, replace(self._counters))
+
+    async def serve_connection(self, connection: Connection) -> None:
+        """Converse until the connection ends; then its uploads are aborted and it is closed.
+
+        A peer that is gone or breaks the protocol is no error here. Bugs are: they pass through.
+        """
+        self._total += 1
+        self._connections += 1
+        try:
+            if self._connections > self._limits.connections:
+                self._refused += 1
+                await self._refuse(connection)
+            else:
+                await self._converse(connection)
+        finally:
+            self._connections -= 1
+            with trio.move_on_after(CLOSE_DEADLINE_S, shield=True):
+                await connection.aclose()
+
+    async def _refuse(self, connection: Connection) -> None:
+        busy = Failure.of(BusyError(f"{self._limits.connections} connections are open: try again shortly"))
+        with trio.move_on_after(CLOSE_DEADLINE_S):
+            await connection.send_all(frame_prefix(message_head(0, busy), 0))
+
+    async def _converse(self, connection: Connection) -> None:
+        conversation = Conversation(
+            connection,
+            hello=self._handlers.hello(),
+            desk=self._desk,
+            store=self._store,
+            threads=self._threads,
+            limits=self._conversation_limits,
+            counters=self._counters,
+            data_frames=self._data_frames,
+        )
+        try:
+            await conversation.run()
+        except* MoorageError as group:
+            self._counters.protocol_errors += isinstance(first_error(group), MalformedError | ProtocolError)

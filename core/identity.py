@@ -53,6 +53,11 @@ def certificate_pem(certificate: bytes) -> bytes:
     return x509.load_der_x509_certificate(certificate).public_bytes(serialization.Encoding.PEM)
 
 
+def certificate_end_s(certificate: bytes) -> float:
+    """When a believed DER certificate ends: seconds since 1970."""
+    return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
+
+
 def _stamp(seconds: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(int(seconds), tz=datetime.UTC)
 

@@ -12,11 +12,13 @@ from anchor.receipt import check_receipt, parse_receipt
 from client.bootstrap import first_addresses
 from client.home import Home
 from client.peers import Peers
+from client.status import PeerStatus
 from client.tasks import open_crew
 from core.durable import write_file
 from core.encoding import encode
 from core.errors import CorruptError, HomeError, MoorageError, RefusedError
 from core.ids import ObjectId, ShardRoot
+from core.limits import FRAME_BODY_MAX_BYTES
 from core.ports import Address, Ports
 from daemon.documents import DocumentKind
 from daemon.eventlog import EventLog
@@ -214,11 +216,27 @@ class Node:
 
     async def status(self) -> bytes:
         statistics = self.store.statistics()
-        return encode({"shards": statistics.shards, "used_bytes": statistics.used_bytes})
+        status = PeerStatus(
+            uptime_s=max(0, int(self.ports.clock.now() - self.started_s)),
+            shards=statistics.shards,
+            objects=0,
+            at_risk=0,
+            never_checked=0,
+            oldest_verified_s=0,
+            used_bytes=statistics.used_bytes,
+            available_bytes=statistics.available_bytes,
+            capacity_bytes=statistics.capacity_bytes,
+            suspects=statistics.suspects,
+            read_only=statistics.read_only,
+            draining=self.draining,
+        )
+        return encode(status.to_value())
 
     async def events(self, count: int) -> bytes:
-        events = await self.ports.threads.disk(self.journal.newest, count)
-        return encode([event.to_value() for event in events])
+        values = [event.to_value() for event in await self.ports.threads.disk(self.journal.newest, count)]
+        while len(data := encode(values)) > FRAME_BODY_MAX_BYTES:
+            values = values[len(values) // 2 :]
+        return data
 
 
 @asynccontextmanager

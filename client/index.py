@@ -103,14 +103,9 @@ def encode_index(index: Index) -> bytes:
 
 
 def _parse_entry(value: Value, *, with_spans: bool) -> Entry:
-    spans: Value = ()
-    match value:
-        case [*fields, spans] if with_spans:
-            pass
-        case [*fields]:
-            pass
-        case _:
-            raise MalformedError("index: an entry is not a list")
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence) or not value:
+        raise MalformedError("index: an entry is not a list")
+    fields, spans = (value[:-1], value[-1]) if with_spans else (value, ())
     match fields:
         case [bytes(raw), int(kind), int(size), int(modified_ns), int(mode), bytes(content)] if (
             kind in _KINDS

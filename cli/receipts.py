@@ -21,6 +21,9 @@ from core.limits import MIB
 from core.listing import Entry, Kind, RelativePath
 from host.tree import FileTree
 
+# For people; --json lists all.
+DIFFERENCES_SHOWN = 20
+
 
 def run_receipt(arguments: argparse.Namespace) -> int:
     print_lines([trio.run(_document, arguments)])
@@ -45,7 +48,7 @@ def run_check_receipt(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(value)
     else:
-        print_lines([*_lines(checked, arguments.against, wrong), *wrong])
+        print_lines([*_lines(checked, arguments.against, wrong), *(f"  {line}" for line in wrong[:DIFFERENCES_SHOWN])])
     return EXIT_INTEGRITY if wrong else EXIT_OK
 
 
@@ -79,13 +82,14 @@ def _lines(checked: CheckedDocument, against: str | None, wrong: list[str]) -> l
     statement = checked.statement
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(statement.time_s))
     lines = [
-        f"valid: object {statement.object}",
+        f"{'valid receipt, other files' if wrong else 'valid'}: object {statement.object}",
         f"  stored by {statement.organisation} in pool {statement.pool_name} ({statement.pool})",
         f"  entry {statement.index} of log {statement.origin}, cosigned by {', '.join(statement.cosigners)} at {when}",
         "  the pool's id is what makes this trustworthy: compare it with what the hospital publishes",
     ]
     if against:
-        lines.append(f"  {against}: {'DIFFERS' if wrong else 'equal to what was stored, every file'}")
+        words = f"{len(wrong)} entries DIFFER" if wrong else "equal to what was stored, every file"
+        lines.append(f"  {against}: {words}")
     return lines
 
 

@@ -119,11 +119,16 @@ def _run_care(arguments: argparse.Namespace, job: str) -> int:
             "findings": [finding_value(finding, names) for finding in report.findings],
             "unrepaired": report.unrepaired,
         }
-        value |= {"rebuilt": len(report.repairs), "repairs": list(report.repairs)}
+        value |= {
+            "rebuilt": sum(repair.kind is FindingKind.REPAIRED for repair in report.repairs),
+            "repairs": [finding_value(repair, names) for repair in report.repairs],
+            "left_off": report.left_off,
+        }
         print_json(value)
     else:
-        lines = [f"{job}: {report.checked} objects checked, {len(report.repairs)} shards or copies rebuilt"]
-        print_lines(lines + [finding_line(finding, names) for finding in report.findings])
+        lines = [f"{job}: {report.checked} objects checked, {report.unrepaired} faults remain"]
+        lines += [finding_line(item, names) for item in (*report.findings, *report.repairs)]
+        print_lines(lines + ([f"  and {report.left_off} more (`moorage events`)"] if report.left_off else []))
     return _care_exit(report)
 
 

@@ -11,7 +11,7 @@ from client.context import Client
 from client.locate import find_manifest
 from client.peers import Peers
 from client.progress import Progress
-from core.encoding import Value, decode
+from core.encoding import decode
 from core.errors import MoorageError, NotEnoughPeersError, ProtocolError
 from core.findings import Finding
 from core.ids import ObjectId, PeerId
@@ -25,12 +25,13 @@ REPORT_ITEMS_MAX = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class CareReport:
-    """What a job found and did. ``repairs`` and further figures are as the peers reported them."""
+    """What a job found and did. ``left_off``: findings and repairs that were too many for the report."""
 
     checked: int
     findings: tuple[Finding, ...]
-    repairs: tuple[Value, ...]
+    repairs: tuple[Finding, ...]
     unrepaired: int
+    left_off: int = 0
 
     def plus(self, other: CareReport) -> CareReport:
         return CareReport(
@@ -38,6 +39,7 @@ class CareReport:
             self.findings + other.findings,
             self.repairs + other.repairs,
             self.unrepaired + other.unrepaired,
+            self.left_off + other.left_off,
         )
 
 

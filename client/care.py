@@ -49,12 +49,19 @@ NOTHING = CareReport(0, (), (), 0)
 def parse_report(data: bytes) -> CareReport:
     """A job's report. Raises MalformedError."""
     fields = Fields(decode(data, max_bytes=FRAME_BODY_MAX_BYTES), what="job report")
-    return CareReport(
-        checked=fields.integer("checked", high=2**40),
-        findings=tuple(Finding.from_value(item) for item in fields.items("findings", max_items=REPORT_ITEMS_MAX)),
-        repairs=tuple(fields.items("repairs", max_items=REPORT_ITEMS_MAX)),
-        unrepaired=fields.integer("unrepaired", high=2**40),
+    findings, repairs = (
+        tuple(Finding.from_value(item) for item in fields.items(key, max_items=REPORT_ITEMS_MAX))
+        for key in ("findings", "repairs")
     )
+    report = CareReport(
+        checked=fields.integer("checked", high=2**40),
+        findings=findings,
+        repairs=repairs,
+        unrepaired=fields.integer("unrepaired", high=2**40),
+        left_off=sum(fields.integer(f"{key}_left_off", high=2**40) for key in ("findings", "repairs")),
+    )
+    fields.end()
+    return report
 
 
 async def run_job(peers: Peers, peer: PeerId, job: StartJob, progress: Progress) -> CareReport:

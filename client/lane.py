@@ -53,6 +53,7 @@ class Lane:
 
     def drop(self, failure: MoorageError) -> None:
         """The shard will not come: abort the upload. ``failure`` says why, unless the lane has failed already."""
+        assert not self._decided.is_set(), "it was finished or dropped before"
         self.failure = self.failure or failure
         self._decided.set()
         self.queue.close()

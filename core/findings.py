@@ -48,13 +48,15 @@ class FindingKind(StrEnum):
     QUARANTINED = "quarantined"
     REPAIRED = "repaired"
     RELOCATED = "relocated"
+    REMOVED = "removed"
+    """A copy that another made superfluous, or what an abandoned put left, was deleted."""
     UNREPAIRABLE = "unrepairable"
     """Fewer good shares than needed are within reach."""
 
     @property
     def is_remedy(self) -> bool:
         """True for what was done, False for what is wrong."""
-        return self in (FindingKind.QUARANTINED, FindingKind.REPAIRED, FindingKind.RELOCATED)
+        return self in (FindingKind.QUARANTINED, FindingKind.REPAIRED, FindingKind.RELOCATED, FindingKind.REMOVED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def test_a_long_detail_is_cut_not_refused() -> None:
 
 
 def test_only_what_was_done_is_a_remedy() -> None:
-    assert [kind for kind in FindingKind if kind.is_remedy] == ["quarantined", "repaired", "relocated"]
+    assert [kind for kind in FindingKind if kind.is_remedy] == ["quarantined", "repaired", "relocated", "removed"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,292 @@
+"""A peer's care for what it holds, put together: jobs, schedule, roll call, announcements."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+import trio
+
+from anchor.manifest import parse_manifest
+from client.asker import Asker, Directory
+from client.home import Home
+from core.errors import MoorageError
+from core.ids import ObjectId, ShardRoot
+from core.ports import Ports
+from daemon.carebook import CareBook, CareSummary
+from daemon.desk import Desk, Handlers
+from daemon.documents import DocumentKind
+from daemon.eventlog import EventLog
+from daemon.guests import Guests, Publisher
+from daemon.jobs import Jobs
+from daemon.journal import Fact, Journal, Note
+from daemon.loopback import Loopback
+from daemon.ownlog import OwnLog
+from daemon.pace import Pace
+from daemon.repair import Repairer
+from daemon.rollcall import RollCall
+from daemon.schedule import Schedule
+from daemon.scrub import Scrubber
+from daemon.settings import Settings
+from daemon.shelf import Shelf
+from daemon.silence import Silence
+from daemon.store import ShardStore
+from daemon.sweep import Progress, Sweeper, SweepReport
+from daemon.trash import Trash
+from daemon.visit import Visitor
+from wire.messages import Job, Message, PollJob, StartJob
+
+BOOK_FOLDER = "state/care"
+SILENCE_FILE = "state/silence"
+# A background task that failed is begun anew after this long: a bug in it must not end the peer.
+RESTART_S = 60.0
+
+
+class Pool(Directory, Publisher, Protocol):
+    """``dht.node.Dht``."""
+
+
+def local_minute_of_day(time_s: float) -> int:
+    """Minutes since midnight in the host's time zone."""
+    local = datetime.fromtimestamp(time_s, tz=UTC).astimezone()
+    return local.hour * 60 + local.minute
+
+
+class Traffic:
+    """How long nobody has been served, from a counter of requests."""
+
+    def __init__(self, served: Callable[[], int]) -> None:
+        self._served = served
+        self._last = served()
+        self._changed_at = float("-inf")
+
+    def quiet_s(self) -> float:
+        now = self._served()
+        if now != self._last:
+            self._last, self._changed_at = now, trio.current_time()
+        return trio.current_time() - self._changed_at
+
+
+def _swept(order: StartJob, report: SweepReport) -> Note:
+    facts: dict[str, Fact] = {
+        "checked": report.checked,
+        "findings": len(report.findings),
+        "repairs": len(report.repairs),
+        "unrepaired": report.unrepaired,
+    }
+    return Note(order.job, f"{order.job} of {report.checked} objects as ordered", facts=facts)
+
+
+class Care:
+    """``start``, then ``run`` in a nursery. This peer puts itself among ``peers``, so that care treats all alike."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        home: Home,
+        settings: Settings,
+        *,
+        store: ShardStore,
+        journal: Journal,
+        handlers: Handlers,
+        peers: Asker,
+        pool: Pool,
+        served: Callable[[], int],
+        log: EventLog,
+        minute_of_day: Callable[[float], int] = local_minute_of_day,
+    ) -> None:
+        self._ports = ports
+        self._home = home
+        self._settings = settings
+        self._store = store
+        self._journal = journal
+        self._pool = pool
+        self._log = log
+        self._me = home.identity.peer
+        desk = Desk(me=home.identity, store=store, threads=ports.threads, handlers=handlers)
+
+        async def answer(message: Message) -> Message:
+            return await desk.answer(home.identity, message)
+
+        self._asker = Loopback(self._me, answer, store, ports.threads, peers)
+        self._book = CareBook(ports.disk, home.path(BOOK_FOLDER))
+        self._silence = Silence()
+        self._guests = Guests(
+            home.identity, home.tls_key, publisher=pool, store=store, threads=ports.threads, clock=ports.clock
+        )
+        self._exclusive = trio.Lock()
+        # What somebody waits for runs as fast as it can; what nobody asked for stands back.
+        self._at_once = self._sweeper(Pace(0.0), Pace(0.0))
+        quiet_s = Traffic(served).quiet_s
+        reading = Pace(settings.sweep.pace_mib_s, quiet_s)
+        self._by_and_by = self._sweeper(reading, Pace(settings.repair.bandwidth_mib_s))
+        self._jobs = Jobs(self._run_job)
+        self._schedule = self._make_schedule(minute_of_day)
+        self._roll_call = self._make_roll_call()
+
+    def _make_schedule(self, minute_of_day: Callable[[float], int]) -> Schedule:
+        ports, settings = self._ports, self._settings
+        return Schedule(
+            settings.sweep,
+            sweeper=self._by_and_by,
+            book=self._book,
+            threads=ports.threads,
+            clock=ports.clock,
+            chance=ports.chance,
+            minute_of_day=minute_of_day,
+            exclusive=self._exclusive,
+            suspects=self._suspects,
+        )
+
+    def _make_roll_call(self) -> RollCall:
+        ports, settings = self._ports, self._settings
+        return RollCall(
+            self._me,
+            asker=self._asker,
+            directory=self._pool,
+            silence=self._silence,
+            clock=ports.clock,
+            chance=ports.chance,
+            grace_s=settings.repair.grace_s,
+            given_up=self._schedule.hurry,
+        )
+
+    def _sweeper(self, reading: Pace, repairing: Pace) -> Sweeper:
+        ports, store, asker = self._ports, self._store, self._asker
+        threads, clock = ports.threads, ports.clock
+        shelf = Shelf(
+            self._me,
+            roster=lambda: self._home.roster,
+            documents=store.documents,
+            threads=threads,
+            asker=asker,
+            directory=self._pool,
+            clock=clock,
+        )
+        repairer = Repairer(
+            self._me,
+            asker=asker,
+            directory=self._pool,
+            store=store,
+            threads=threads,
+            clock=clock,
+            pace=repairing,
+            relocations=OwnLog(ports.disk, self._home, threads, clock),
+        )
+        visitor = Visitor(
+            self._me,
+            asker=asker,
+            directory=self._pool,
+            store=store,
+            threads=threads,
+            clock=clock,
+            chance=ports.chance,
+            shelf=shelf,
+            scrubber=Scrubber(store, threads, reading, self._me),
+            repairer=repairer,
+            guests=self._guests,
+            silence=self._silence,
+            grace_s=self._settings.repair.grace_s,
+            samples=self._settings.sweep.samples,
+        )
+        return Sweeper(
+            self._me,
+            disk=ports.disk,
+            store=store,
+            threads=threads,
+            clock=clock,
+            chance=ports.chance,
+            visitor=visitor,
+            trash=Trash(self._me, self._home.folder, disk=ports.disk, store=store, threads=threads, clock=clock),
+            journal=self._journal,
+            book=self._book,
+            silence=self._silence,
+            silence_path=self._home.path(SILENCE_FILE),
+        )
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Read what was remembered. What cannot be read counts as not known."""
+        try:
+            await self._ports.threads.disk(self._book.load)
+            await self._ports.threads.disk(self._silence.load, self._ports.disk, self._home.path(SILENCE_FILE))
+        except OSError as error:
+            self._log.log("warning", "care-not-remembered", str(error))
+
+    async def run(self) -> None:
+        """Everything that happens by itself, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for name, task in (
+                ("jobs", self._jobs.run),
+                ("schedule", self._schedule.run),
+                ("roll-call", self._roll_call.run),
+                ("guests", self._guests.run),
+            ):
+                nursery.start_soon(self._supervise, name, task)
+
+    async def _supervise(self, name: str, task: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await task()
+            except Exception as error:  # the boundary: a bug in one task of care must not end the peer
+                self._log.log("error", "care-failed", f"{name}: {type(error).__name__}: {error}")
+            await trio.sleep(RESTART_S)
+
+    # --- for the handlers of the peer -----------------------------------------------------------
+
+    def start_job(self, message: StartJob) -> Job:
+        """Raises BusyError."""
+        return self._jobs.start(message)
+
+    def poll_job(self, message: PollJob) -> Job:
+        """Raises RefusedError."""
+        return self._jobs.poll(message.number)
+
+    def document_stored(self, kind: DocumentKind, name: ObjectId) -> None:
+        """A peer has given us papers; shards may follow that placement does not give us."""
+        if kind == "manifest":
+            self._guests.expect(name)
+
+    def damaged(self, root: ShardRoot, problem: str) -> None:
+        """A reader met damage; the store has ``root`` among its suspects."""
+        del root, problem
+        self._schedule.suspect()
+
+    async def summary(self) -> CareSummary:
+        """Over all objects that this peer holds. Raises MoorageError for a sick disk."""
+        return self._book.summary(await self._by_and_by.held())
+
+    # --- work ---------------------------------------------------------------------------------
+
+    async def _run_job(self, order: StartJob, progress: Progress) -> SweepReport:
+        """A repair looks in full: what it does not see it cannot mend."""
+        async with self._exclusive:
+            names = sorted(set(order.objects)) or await self._at_once.held()
+            full = order.full or order.job == "repair"
+            report = await self._at_once.sweep(names, full=full, grace=order.grace, by_order=True, progress=progress)
+            if not order.objects:
+                tidied = await self._at_once.tidy()
+                report.add(tidied.findings, tidied.repairs, tidied.unrepaired)
+            await self._at_once.write_down([], [], [_swept(order, report)])
+            return report
+
+    async def _suspects(self) -> list[ObjectId]:
+        """Objects that have a shard in which a reader met damage."""
+        suspects = self._store.suspects()
+        if not suspects:
+            return []
+        return [
+            name
+            for name in await self._by_and_by.held()
+            if await self._ports.threads.disk(self._names_any, name, suspects)
+        ]
+
+    def _names_any(self, name: ObjectId, roots: dict[ShardRoot, str]) -> bool:
+        try:
+            manifest = parse_manifest(self._store.documents.get("manifest", name), expected=name)
+        except MoorageError:
+            # Its own turn finds out what is wrong with it.
+            return False
+        return any(root in roots for _, _, root, _ in manifest.shards())

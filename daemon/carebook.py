@@ -1,0 +1,141 @@
+"""When each object was last looked after, and how it was found: the memory of the schedule, and what status shows.
+
+One small file per object under HOME/state/care, written when a look at the object ends: a restart goes on where the
+last look stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from client.health import Health
+from core.durable import read_file, remove_parts, write_file
+from core.encoding import decode, encode
+from core.errors import MalformedError, MalformedIdError
+from core.ids import ObjectId
+from core.ports import Disk
+from core.schema import Fields
+
+ENTRY_MAX_BYTES = 1024
+SECONDS_MAX = 2**40
+SPARE_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class CareEntry:
+    """The last look, and when one last found nothing wrong at all (``verified_s``; 0: never).
+
+    In such a look this peer re-read its own shards, and the other holders showed theirs, by sample or in full.
+    """
+
+    checked_s: int
+    verified_s: int
+    health: Health | None
+    """None: the object waits for its first look; ``checked_s`` is only its place in the queue."""
+    spare: int
+
+
+@dataclass(frozen=True, slots=True)
+class CareSummary:
+    """``at_risk``: objects that were not whole when last seen. ``oldest_verified_s``: None when one never was."""
+
+    objects: int
+    at_risk: int
+    never_checked: int
+    oldest_verified_s: int | None
+
+
+class CareBook:
+    """``load``, ``note`` and ``forget`` are jobs for ``Threads.disk``, one at a time. They raise OSError."""
+
+    def __init__(self, disk: Disk, folder: str) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._entries: Mapping[ObjectId, CareEntry] = {}
+        self._writes = 0
+
+    def load(self) -> None:
+        """Damaged entries count as never seen."""
+        self._disk.make_folders(self._folder)
+        remove_parts(self._disk, self._folder)
+        self._entries = dict(self._read_all())
+
+    def _read_all(self) -> Iterator[tuple[ObjectId, CareEntry]]:
+        for name in self._disk.list_folder(self._folder):
+            data = read_file(self._disk, f"{self._folder}/{name}", max_bytes=ENTRY_MAX_BYTES)
+            try:
+                if data is not None:
+                    yield ObjectId.parse(name), _parse_entry(data)
+            except (MalformedError, MalformedIdError):
+                continue
+
+    def get(self, name: ObjectId) -> CareEntry | None:
+        return self._entries.get(name)
+
+    def note(self, name: ObjectId, entry: CareEntry) -> None:
+        self.note_all({name: entry})
+
+    def note_all(self, entries: Mapping[ObjectId, CareEntry]) -> None:
+        """Durably, one file each."""
+        for name, entry in entries.items():
+            self._writes += 1
+            write_file(self._disk, f"{self._folder}/{name}", _pack_entry(entry), token=str(self._writes))
+        self._entries = {**self._entries, **entries}
+
+    def forget(self, name: ObjectId) -> None:
+        if name in self._entries:
+            self._entries = {known: entry for known, entry in self._entries.items() if known != name}
+            self._disk.unlink(f"{self._folder}/{name}")
+
+    def entries(self) -> Mapping[ObjectId, CareEntry]:
+        """As of now; later notes make a new mapping, so that any task may walk this one."""
+        return self._entries
+
+    def seen(self, name: ObjectId, now_s: int) -> None:
+        """Put the object at the end of the queue, if its look has not done so."""
+        entry = self._entries.get(name)
+        if entry is not None and entry.checked_s < now_s:
+            self.note(name, replace(entry, checked_s=now_s))
+
+    def summary(self, names: Sequence[ObjectId]) -> CareSummary:
+        """Over the objects that are held now."""
+        entries = [self._entries.get(name) for name in names]
+        known = [entry for entry in entries if entry is not None and entry.health is not None]
+        verified = [entry.verified_s for entry in known]
+        complete = len(known) == len(entries) and all(verified)
+        return CareSummary(
+            objects=len(entries),
+            at_risk=sum(entry.health is not Health.FULL for entry in known),
+            never_checked=len(entries) - len(known),
+            oldest_verified_s=min(verified) if verified and complete else None,
+        )
+
+
+def _pack_entry(entry: CareEntry) -> bytes:
+    return encode(
+        {
+            "checked": entry.checked_s,
+            "verified": entry.verified_s,
+            "health": entry.health.value if entry.health else "",
+            # The schema's integers have no sign.
+            "spare": max(0, entry.spare + SPARE_MAX),
+        }
+    )
+
+
+def _parse_entry(data: bytes) -> CareEntry:
+    fields = Fields(decode(data, max_bytes=ENTRY_MAX_BYTES), what="care entry")
+    word = fields.text("health", max_characters=20)
+    try:
+        health = Health(word) if word else None
+    except ValueError as error:
+        raise MalformedError(f"care entry: no health is called {word!r}") from error
+    entry = CareEntry(
+        checked_s=fields.integer("checked", high=SECONDS_MAX),
+        verified_s=fields.integer("verified", high=SECONDS_MAX),
+        health=health,
+        spare=fields.integer("spare", high=2 * SPARE_MAX) - SPARE_MAX,
+    )
+    fields.end()
+    return entry

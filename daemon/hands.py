@@ -1,0 +1,67 @@
+"""What a repair does besides rebuilding: find out who is there, give holders papers, set damaged shards aside."""
+
+from __future__ import annotations
+
+from client.asker import Asker, Directory
+from client.tasks import open_crew
+from client.verify import candidate_of
+from core.errors import MoorageError
+from core.ids import PeerId, ShardRoot
+from core.limits import DISK_DEADLINE_S
+from core.ports import Threads
+from daemon.store import ShardStore
+from daemon.subject import Subject
+from erasure.placement import Candidate
+from wire.messages import Ping, StoreManifest, StoreReceipt
+
+
+class Hands:
+    def __init__(self, asker: Asker, directory: Directory, store: ShardStore, threads: Threads) -> None:
+        self._asker = asker
+        self._directory = directory
+        self._store = store
+        self._threads = threads
+
+    async def candidates(self) -> list[Candidate]:
+        """Peers that answer a ping now. A hung one costs one patience, all together."""
+        records = [record for record in self._directory.known_peers() if record.identity.role == "peer"]
+        answered: set[PeerId] = set()
+
+        async def ping(peer: PeerId) -> None:
+            try:
+                await self._asker.request(peer, Ping())
+                answered.add(peer)
+            except MoorageError:
+                # Not there, not a candidate.
+                return
+
+        async with open_crew() as crew:
+            for record in records:
+                crew.start_soon(ping, record.peer)
+        return [candidate_of(record) for record in records if record.peer in answered]
+
+    async def store_papers(self, subject: Subject, peer: PeerId) -> None:
+        """Manifest, then receipt, durably at ``peer``. Raises MoorageError."""
+        await self.restore(peer, StoreManifest(subject.object, subject.manifest_file))
+        if subject.receipt_file is not None:
+            await self.restore(peer, StoreReceipt(subject.object, subject.receipt_file))
+
+    async def restore(self, holder: PeerId, message: StoreManifest | StoreReceipt) -> None:
+        """Store one paper durably at ``holder``. Raises MoorageError."""
+        await self._asker.request(holder, message, deadline_s=DISK_DEADLINE_S)
+
+    async def set_aside(self, root: ShardRoot) -> bool:
+        """Quarantine a damaged shard of our own. False when it is whole, or the disk does not let us."""
+        try:
+            return await self._threads.disk(self._store.quarantine, root)
+        except MoorageError:
+            # Then the new shard replaces it where it lies.
+            return False
+
+    async def discard(self, root: ShardRoot) -> None:
+        """Delete what was quarantined of a shard of our own that is whole again."""
+        try:
+            await self._threads.disk(self._store.discard_quarantined, root)
+        except MoorageError:
+            # It harms nobody; the next repair of this shard tries again.
+            return

@@ -1,0 +1,142 @@
+"""Make lost shards of one extent anew and store them where the plan says.
+
+Every share read is compared with its anchored root, and so is every shard made before it is committed: whatever goes
+wrong, no holder gets a wrong shard. The shares of all lost shards come out of one reading of the sources. Two peers
+that rebuild the same shard at once write the same bytes under the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from anchor.manifest import Extent, Manifest
+from client.asker import Asker
+from client.coding import chunks_per_batch
+from client.fetch import ShareFetcher, ShareRun, SourceBoard
+from client.lane import Lane, ShareBatch
+from core.errors import CorruptError, MoorageError
+from core.ids import ObjectId, PeerId
+from core.ports import Threads
+from daemon.decide import Rebuild
+from daemon.pace import Pace
+from erasure.codec import rebuild_shares
+from erasure.merkle import leaf_digest, root_of_leaves
+from erasure.scheme import Scheme
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """``written``: share index to the peer that has it durably now; ``failed``: why others have not.
+
+    ``sources_failed`` is set when too few good shares could be read after all.
+    """
+
+    written: Mapping[int, PeerId]
+    failed: Mapping[int, MoorageError]
+    sources_failed: MoorageError | None
+    read_bytes: int
+    sent_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Shares of consecutive chunks, made anew: by share index."""
+
+    batches: Mapping[int, ShareBatch]
+    leaves: Mapping[int, tuple[bytes, ...]]
+
+
+def make_shares(runs: Mapping[int, ShareRun], wanted: Sequence[int], scheme: Scheme) -> _Made:
+    """Shares ``wanted`` of the chunks that ``runs`` cover. Raises as ``rebuild_shares``."""
+    count = len(next(iter(runs.values())).shares)
+    columns: dict[int, list[bytes]] = {share: [] for share in wanted}
+    for chunk in range(count):
+        made = rebuild_shares({index: run.shares[chunk] for index, run in runs.items()}, wanted, scheme)
+        for share, data in made.items():
+            columns[share].append(data)
+    return _Made(
+        {share: ShareBatch(tuple(map(len, column)), b"".join(column)) for share, column in columns.items()},
+        {share: tuple(leaf_digest(data) for data in column) for share, column in columns.items()},
+    )
+
+
+class Rebuilder:
+    """Rebuilds extents of one object; ``near`` is this peer itself, whose shards are read first."""
+
+    def __init__(
+        self, asker: Asker, threads: Threads, pace: Pace, object_id: ObjectId, manifest: Manifest, *, near: PeerId
+    ) -> None:
+        self._asker = asker
+        self._threads = threads
+        self._pace = pace
+        self._scheme = manifest.scheme
+        self._extents = manifest.all_extents()
+        # A slow holder is waited for: asking another beside it would move more than the repair needs.
+        board = SourceBoard(near=near, hedge=False)
+        self._near = near
+        self._fetcher = ShareFetcher(asker, threads, object_id, manifest.scheme, board)
+
+    async def rebuild(self, plan: Rebuild) -> Rebuilt:
+        """Carry out the plan for one extent. Holders that fail are reported, not raised."""
+        extent = self._extents[plan.extent]
+        lanes = [Lane(share, peer) for share, peer in sorted(plan.targets.items())]
+        # Rounding up costs at most one byte a chunk.
+        expected_bytes = extent.sealed_bytes // self._scheme.needed + extent.chunks
+        sources_failed: MoorageError | None = None
+        read_bytes = 0
+        async with trio.open_nursery() as nursery:
+            for lane in lanes:
+                nursery.start_soon(lane.run, self._asker, self._scheme, extent.chunks, expected_bytes)
+            try:
+                read_bytes = await self._fill(plan, extent, lanes)
+            except MoorageError as error:
+                sources_failed = error
+                for lane in lanes:
+                    lane.drop(error)
+        return Rebuilt(
+            written={lane.index: lane.peer for lane in lanes if lane.failure is None},
+            failed={lane.index: lane.failure for lane in lanes if lane.failure is not None},
+            sources_failed=sources_failed,
+            read_bytes=read_bytes,
+            sent_bytes=sum(lane.sent_bytes for lane in lanes),
+        )
+
+    async def _fill(self, plan: Rebuild, extent: Extent, lanes: Sequence[Lane]) -> int:
+        """Feed the lanes and finish each that makes its root. Bytes read. Raises NotEnoughSharesError."""
+        wanted = [lane.index for lane in lanes]
+        leaves: dict[int, list[bytes]] = {share: [] for share in wanted}
+        read_bytes = 0
+        at = 0
+        # With nobody left who takes a shard, reading on would move data in vain.
+        while at < extent.chunks and not all(lane.failure for lane in lanes):
+            count = self._step(plan, extent, at)
+            sources = plan.sources_for(self._scheme.needed, at, count)
+            runs = await self._fetcher.fetch(plan.extent, extent, sources, at, count)
+            moved_bytes = sum(len(share) for run in runs.values() for share in run.shares)
+            made = await self._threads.cpu(make_shares, runs, wanted, self._scheme)
+            for lane in lanes:
+                leaves[lane.index] += made.leaves[lane.index]
+                await lane.queue.send(made.batches[lane.index])
+            await self._pace.take(moved_bytes)
+            read_bytes += moved_bytes
+            at += count
+        if at < extent.chunks:
+            return read_bytes
+        for lane in lanes:
+            root = root_of_leaves(self._scheme, lane.index, leaves[lane.index])
+            if root == extent.roots[lane.index]:
+                lane.finish(root)
+            else:
+                lane.drop(
+                    CorruptError(f"share {lane.index} of extent {plan.extent}: what was rebuilt has another name")
+                )
+        return read_bytes
+
+    def _step(self, plan: Rebuild, extent: Extent, first: int) -> int:
+        """How many chunks to read at once: one by one where damaged shards must help."""
+        if len(plan.sources) < self._scheme.needed:
+            return 1
+        return min(chunks_per_batch(self._scheme), extent.chunks - first)

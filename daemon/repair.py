@@ -1,0 +1,260 @@
+"""Mend one object: rebuild what is lost where the plan says, restore papers, announce and anchor what moved."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from anchor.leaf import RelocateLeaf
+from client.asker import Asker, Directory
+from client.health import Examination, ShardState, Status, Verdict
+from core.errors import CorruptError, MoorageError
+from core.findings import Finding, FindingKind
+from core.ids import PeerId
+from core.ports import Clock, Threads
+from daemon.decide import Circumstances, Rebuild, not_repaired, plan_repairs
+from daemon.hands import Hands
+from daemon.pace import Pace
+from daemon.rebuild import Rebuilder, Rebuilt
+from daemon.store import ShardStore
+from daemon.subject import Subject
+from erasure.placement import Candidate
+from wire.messages import StoreManifest, StoreReceipt
+
+# Every further round has lost a peer that refused its shard; after these the next sweep goes on.
+ROUNDS_MAX = 4
+
+
+class Relocations(Protocol):
+    """What must be known of shards that moved."""
+
+    async def moved(self, subject: Subject, leaves: Sequence[RelocateLeaf]) -> None:
+        """Anchor the leaves, and announce those that moved to this peer. Raises MoorageError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """``states`` as they are now; ``done``: remedies; ``undone``: what could not be mended, and why."""
+
+    states: tuple[ShardState, ...]
+    done: tuple[Finding, ...]
+    undone: tuple[Finding, ...]
+    read_bytes: int
+    sent_bytes: int
+
+
+class Repairer:
+    def __init__(
+        self,
+        me: PeerId,
+        *,
+        asker: Asker,
+        directory: Directory,
+        store: ShardStore,
+        threads: Threads,
+        clock: Clock,
+        pace: Pace,
+        relocations: Relocations,
+    ) -> None:
+        self._me = me
+        self._asker = asker
+        self._threads = threads
+        self._clock = clock
+        self._pace = pace
+        self._relocations = relocations
+        self._hands = Hands(asker, directory, store, threads)
+
+    async def repair(
+        self, subject: Subject, examination: Examination, *, given_up: Collection[PeerId], everywhere: bool
+    ) -> Mended:
+        """Mend what ``examination`` found.
+
+        Args:
+            given_up: silent peers whose shards get new homes.
+            everywhere: also what others hold; otherwise only this peer's own shards.
+
+        Never raises for what holders do.
+        """
+        rebuilder = Rebuilder(self._asker, self._threads, self._pace, subject.object, subject.manifest, near=self._me)
+        work = _Work(self._me, self._hands, rebuilder, subject, examination, given_up, everywhere=everywhere)
+        if everywhere:
+            await work.restore_papers(examination.findings)
+        for _ in range(ROUNDS_MAX):
+            if not await work.one_round():
+                break
+        leaves = work.relocations(int(self._clock.now()))
+        try:
+            if leaves:
+                await self._relocations.moved(subject, leaves)
+        except MoorageError as error:
+            work.complain(f"a relocation is not anchored: {error}")
+        return work.result()
+
+
+class _Work:
+    """One object under repair: what is known of its shards, updated as they are mended."""
+
+    def __init__(
+        self,
+        me: PeerId,
+        hands: Hands,
+        rebuilder: Rebuilder,
+        subject: Subject,
+        examination: Examination,
+        given_up: Collection[PeerId],
+        *,
+        everywhere: bool,
+    ) -> None:
+        self._me = me
+        self._hands = hands
+        self._rebuilder = rebuilder
+        self._subject = subject
+        self._given_up = given_up
+        self._everywhere = everywhere
+        self._states = {(state.extent, state.share): state for state in examination.states}
+        self._unfit: set[PeerId] = set()
+        self._failed: dict[int, MoorageError] = {}
+        """Extents that cannot be mended now, whoever takes the shards."""
+        self._candidates: list[Candidate] | None = None
+        self._moved: list[tuple[ShardState, PeerId]] = []
+        self._done: list[Finding] = []
+        self._undone: list[Finding] = []
+        self._read_bytes = self._sent_bytes = 0
+
+    # --- papers -------------------------------------------------------------------------------
+
+    async def restore_papers(self, findings: Sequence[Finding]) -> None:
+        """Give holders a good copy for each that was found missing or damaged."""
+        for finding in findings:
+            subject = self._subject
+            match finding.kind:
+                case FindingKind.MANIFEST_MISSING | FindingKind.MANIFEST_CORRUPT:
+                    message: StoreManifest | StoreReceipt = StoreManifest(subject.object, subject.manifest_file)
+                case FindingKind.RECEIPT_MISSING | FindingKind.RECEIPT_CORRUPT if subject.receipt_file is not None:
+                    message = StoreReceipt(subject.object, subject.receipt_file)
+                case _:
+                    continue
+            if finding.holder is not None:
+                await self._restore(finding.holder, message)
+
+    async def _restore(self, holder: PeerId, message: StoreManifest | StoreReceipt) -> None:
+        word = message.KIND.removeprefix("store-")
+        try:
+            await self._hands.restore(holder, message)
+            remedy = Finding(FindingKind.REPAIRED, self._subject.object, holder, detail=f"{word} restored")
+            self._done.append(remedy)
+        except MoorageError as error:
+            detail = f"{word} cannot be restored: {error}"
+            self._undone.append(Finding(FindingKind.UNREPAIRABLE, self._subject.object, holder, detail=detail))
+
+    # --- shards -------------------------------------------------------------------------------
+
+    async def one_round(self) -> bool:
+        """Carry out what can be planned now. True when a target failed, so that another round may do better."""
+        plan = await self._plan()
+        failures = len(self._unfit)
+        for rebuild in plan:
+            if await self._prepare(rebuild):
+                self._take(rebuild, await self._rebuild(rebuild))
+        return len(self._unfit) > failures
+
+    async def _plan(self) -> tuple[Rebuild, ...]:
+        states = [state for state in self._states.values() if state.extent not in self._failed]
+        leaving = {*self._given_up, *self._unfit}
+        moves = any(not state.ok and state.holder in leaving for state in states)
+        if moves and self._everywhere and self._candidates is None:
+            self._candidates = await self._hands.candidates()
+        now = Circumstances(self._candidates or (), self._given_up, self._unfit)
+        plan = plan_repairs(self._subject.object, self._subject.manifest, states, now)
+        if not self._everywhere:
+            plan = plan.only(self._me)
+        return plan.rebuilds
+
+    def _state(self, rebuild: Rebuild, share: int) -> ShardState:
+        return self._states[rebuild.extent, share]
+
+    async def _prepare(self, rebuild: Rebuild) -> bool:
+        """Set our own damaged shard aside, and give new holders the papers first. False: plan anew."""
+        for share, peer in rebuild.targets.items():
+            state = self._state(rebuild, share)
+            try:
+                if peer != state.holder:
+                    await self._hands.store_papers(self._subject, peer)
+            except MoorageError:
+                self._unfit.add(peer)
+                return False
+            # A damaged shard whose good shares are needed stays where it can be read.
+            rescue = len(rebuild.sources) < self._subject.manifest.scheme.needed
+            if peer == self._me and state.status is Status.CORRUPT and not rescue:
+                await self._hands.set_aside(state.root)
+        return True
+
+    async def _rebuild(self, rebuild: Rebuild) -> Rebuilt:
+        rebuilt = await self._rebuilder.rebuild(rebuild)
+        self._read_bytes += rebuilt.read_bytes
+        self._sent_bytes += rebuilt.sent_bytes
+        for share, peer in rebuilt.written.items():
+            if peer == self._me:
+                await self._hands.discard(self._state(rebuild, share).root)
+        return rebuilt
+
+    def _take(self, rebuild: Rebuild, rebuilt: Rebuilt) -> None:
+        for share, peer in rebuilt.written.items():
+            self._note_written(self._state(rebuild, share), peer)
+        if rebuilt.sources_failed is not None:
+            self._failed[rebuild.extent] = rebuilt.sources_failed
+            return
+        for share, error in rebuilt.failed.items():
+            if isinstance(error, CorruptError):
+                self._failed[rebuild.extent] = error
+            else:
+                self._unfit.add(rebuild.targets[share])
+
+    def _note_written(self, state: ShardState, peer: PeerId) -> None:
+        subject = self._subject
+        finding = Finding(FindingKind.REPAIRED, subject.object, peer, state.extent, state.share, root=state.root)
+        if peer != state.holder:
+            detail = f"was at {state.holder.short}"
+            finding = replace(finding, kind=FindingKind.RELOCATED, detail=detail)
+            self._moved.append((state, peer))
+        self._done.append(finding)
+        self._states[state.extent, state.share] = replace(state, holder=peer, verdict=Verdict(Status.OK))
+
+    # --- what it amounts to ---------------------------------------------------------------------
+
+    def relocations(self, now_s: int) -> list[RelocateLeaf]:
+        """A leaf for each shard that has a new home."""
+        return [
+            RelocateLeaf(
+                object=self._subject.object,
+                extent=state.extent,
+                share=state.share,
+                root=state.root,
+                source=state.holder,
+                target=peer,
+                time_s=now_s,
+            )
+            for state, peer in self._moved
+        ]
+
+    def complain(self, detail: str, extent: int | None = None) -> None:
+        finding = Finding(FindingKind.UNREPAIRABLE, self._subject.object, extent=extent, detail=detail)
+        self._undone.append(finding)
+
+    def result(self) -> Mended:
+        for number, error in sorted(self._failed.items()):
+            self.complain(str(error), number)
+        if self._everywhere:
+            states = [state for state in self._states.values() if state.extent not in self._failed]
+            now = Circumstances(self._candidates or (), self._given_up, self._unfit)
+            plan = plan_repairs(self._subject.object, self._subject.manifest, states, now)
+            self._undone += not_repaired(self._subject.object, self._subject.manifest, plan)
+        return Mended(
+            states=tuple(self._states.values()),
+            done=tuple(self._done),
+            undone=tuple(self._undone),
+            read_bytes=self._read_bytes,
+            sent_bytes=self._sent_bytes,
+        )

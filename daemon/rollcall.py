@@ -1,0 +1,81 @@
+"""Ask the other peers now and then whether they are there, so that a silence is known when it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from client.asker import Asker, Directory
+from client.tasks import open_crew
+from core.errors import MoorageError
+from core.ids import PeerId
+from core.ports import Chance, Clock
+from daemon.silence import Silence
+from wire.messages import Ping
+
+# Grace is counted in hours; a quarter of it is soon enough, and an hour costs nothing.
+EVERY_MAX_S = 3600.0
+EVERY_MIN_S = 60.0
+# In larger pools everybody asks others; who is dead is dead for all.
+ASKED_MAX = 256
+AT_ONCE = 8
+
+
+class RollCall:
+    """``given_up`` is called when the grace of some silent peer has ended since the last call."""
+
+    def __init__(
+        self,
+        me: PeerId,
+        *,
+        asker: Asker,
+        directory: Directory,
+        silence: Silence,
+        clock: Clock,
+        chance: Chance,
+        grace_s: float,
+        given_up: Callable[[], None],
+    ) -> None:
+        self._me = me
+        self._asker = asker
+        self._directory = directory
+        self._silence = silence
+        self._clock = clock
+        self._random = chance.stream("roll call")
+        self._grace_s = grace_s
+        self._given_up = given_up
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        every_s = min(EVERY_MAX_S, max(EVERY_MIN_S, self._grace_s / 4))
+        gone = self._silence.given_up(self._clock.now(), self._grace_s)
+        while True:
+            await trio.sleep(every_s * self._random.uniform(0.8, 1.2))
+            await self.call()
+            now_gone = self._silence.given_up(self._clock.now(), self._grace_s)
+            if now_gone - gone:
+                self._given_up()
+            gone = now_gone
+
+    async def call(self) -> None:
+        """One round: who answers is not silent, who does not is."""
+        peers = [record.peer for record in self._directory.known_peers() if record.peer != self._me]
+        if len(peers) > ASKED_MAX:
+            peers = self._random.sample(peers, ASKED_MAX)
+        answered: set[PeerId] = set()
+        limit = trio.CapacityLimiter(AT_ONCE)
+
+        async def ask(peer: PeerId) -> None:
+            async with limit:
+                try:
+                    await self._asker.request(peer, Ping())
+                    answered.add(peer)
+                except MoorageError:
+                    # That is what is asked here.
+                    return
+
+        async with open_crew() as crew:
+            for peer in peers:
+                crew.start_soon(ask, peer)
+        self._silence.note(answered, set(peers) - answered, self._clock.now())

@@ -1,0 +1,156 @@
+"""When what is looked after: every object once in a period, each at its own time, and sooner when there is reason.
+
+Turns are drawn at random when an object is first seen, and kept: sweeps of different objects and peers stay spread over
+the period, which makes it unlikely that silent losses pile up unseen (one common sweep would find them all too late).
+Reasons to come sooner: a reader met damage, or a silent holder's grace has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from core.ids import ObjectId
+from core.ports import Chance, Clock, Threads
+from daemon.carebook import CareBook, CareEntry
+from daemon.settings import SweepSettings
+from daemon.sweep import Sweeper
+
+# An idle peer wakes no more often than this, and not much less, so that clock jumps do not matter for long.
+WAKE_MIN_S = 10.0
+WAKE_MAX_S = 600.0
+# Somebody who saw the damage may be mending it this very moment.
+SUSPECT_DELAY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whose turn it is. ``due_s``: seconds since 1970; in the past: now."""
+
+    object: ObjectId
+    due_s: float
+
+
+def next_turn(
+    entries: Mapping[ObjectId, CareEntry], *, period_s: float, hurry_since_s: float, now_s: float
+) -> Turn | None:
+    """The object that is due first. Those last seen before ``hurry_since_s`` are due at once, the weakest first."""
+
+    def due_s(entry: CareEntry) -> float:
+        # After a clock was set back, what was seen in the future was seen now.
+        seen_s = min(float(entry.checked_s), now_s)
+        return 0.0 if seen_s < hurry_since_s else seen_s + period_s
+
+    turns = [(due_s(entry), entry.spare, name) for name, entry in entries.items()]
+    if not turns:
+        return None
+    due, _, name = min(turns)
+    return Turn(name, due)
+
+
+class Schedule:
+    """``run`` until cancelled.
+
+    Args:
+        minute_of_day: local time of the host for a time in seconds since 1970, for the daily window.
+        exclusive: held while an object is visited, so that a job and the schedule do not read the disk at once.
+        suspects: objects with shards in which a reader met damage that is still there.
+    """
+
+    def __init__(
+        self,
+        settings: SweepSettings,
+        *,
+        sweeper: Sweeper,
+        book: CareBook,
+        threads: Threads,
+        clock: Clock,
+        chance: Chance,
+        minute_of_day: Callable[[float], int],
+        exclusive: trio.Lock,
+        suspects: Callable[[], Awaitable[list[ObjectId]]],
+    ) -> None:
+        self._settings = settings
+        self._sweeper = sweeper
+        self._book = book
+        self._threads = threads
+        self._clock = clock
+        self._random = chance.stream("schedule")
+        self._minute_of_day = minute_of_day
+        self._exclusive = exclusive
+        self._suspects = suspects
+        self._hurry_since_s = 0.0
+        self._suspect_at = float("inf")
+        self._tidy_at_s = clock.now() + self._random.uniform(0.0, settings.period_s)
+        self._wake = trio.Event()
+
+    def suspect(self) -> None:
+        """A reader met damage in our store: look at what is damaged, soon."""
+        self._suspect_at = min(self._suspect_at, trio.current_time() + SUSPECT_DELAY_S)
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """A peer was given up: every object is looked at once, now."""
+        self._hurry_since_s = self._clock.now()
+        self._wake.set()
+
+    async def run(self) -> None:
+        while True:
+            pause_s = WAKE_MAX_S
+            if self._in_window():
+                pause_s = await self._work()
+            pause_s = min(pause_s, self._suspect_at - trio.current_time())
+            self._wake = trio.Event()
+            await trio.sleep(WAKE_MIN_S)
+            with trio.move_on_after(max(0.0, pause_s - WAKE_MIN_S)):
+                await self._wake.wait()
+
+    def _in_window(self) -> bool:
+        window = self._settings.window
+        return window is None or window.contains(self._minute_of_day(self._clock.now()))
+
+    async def _work(self) -> float:
+        """Do all that is due now; for how many seconds nothing more is. Raises MoorageError for a sick disk."""
+        names = await self._sweeper.held()
+        await self._threads.disk(self._enrol, names)
+        if trio.current_time() >= self._suspect_at:
+            self._suspect_at = float("inf")
+            for name in await self._suspects():
+                await self._visit(name)
+        while self._in_window():
+            now_s = self._clock.now()
+            turn = next_turn(
+                self._book.entries(),
+                period_s=self._settings.period_s,
+                hurry_since_s=self._hurry_since_s,
+                now_s=now_s,
+            )
+            if now_s >= self._tidy_at_s:
+                self._tidy_at_s = now_s + self._settings.period_s
+                async with self._exclusive:
+                    await self._sweeper.tidy()
+            elif turn is not None and turn.due_s <= now_s:
+                await self._visit(turn.object)
+            else:
+                due_s = self._tidy_at_s if turn is None else min(turn.due_s, self._tidy_at_s)
+                return due_s - now_s
+        return WAKE_MAX_S
+
+    async def _visit(self, name: ObjectId) -> None:
+        async with self._exclusive:
+            await self._sweeper.sweep([name], full=False, grace=True, by_order=False)
+        # Whatever became of it, its next turn comes in a period: one object cannot hold up the others.
+        await self._threads.disk(self._book.seen, name, int(self._clock.now()))
+
+    def _enrol(self, names: Sequence[ObjectId]) -> None:
+        """Give new objects a turn within the period; forget those that are gone."""
+        known = self._book.entries()
+        now_s = self._clock.now()
+        period_s = self._settings.period_s
+        new = [name for name in names if name not in known]
+        turns = {name: CareEntry(int(now_s - self._random.uniform(0.0, period_s)), 0, None, 0) for name in new}
+        self._book.note_all(turns)
+        for name in sorted(known.keys() - set(names)):
+            self._book.forget(name)

@@ -1,0 +1,190 @@
+"""Sweep: look after objects one by one, mend the weakest first, tidy the store, and write down what was seen.
+
+A fault is one finding in a sweep, whoever saw it first: the scrub of this peer's own disk, the challenge to another
+holder, or the look at the papers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from client.health import Health, ShardState
+from core.errors import MoorageError
+from core.findings import Finding, FindingKind
+from core.ids import ObjectId, PeerId
+from core.ports import Chance, Clock, Disk, Threads
+from daemon.carebook import CareBook, CareEntry
+from daemon.journal import Journal, Note
+from daemon.repair import Mended
+from daemon.silence import Silence
+from daemon.store import ShardStore
+from daemon.trash import Tidied, Trash
+from daemon.visit import Seen, Visitor, once_each
+
+# Objects that wait for their repair while others are still looked at: enough to put the weakest first, few enough to
+# hold their examinations (about 100 KiB for a large one) in memory.
+PENDING_MAX = 64
+
+# A repair does nothing about these.
+_LASTING = (FindingKind.UNREPAIRABLE, FindingKind.MISPLACED)
+
+Progress = Callable[[int, int], None]
+"""(objects done, of)"""
+
+
+def unwatched(done: int, of: int) -> None:
+    """Progress that nobody follows."""
+    del done, of
+
+
+@dataclass(slots=True)
+class SweepReport:
+    """``findings``: what was wrong. ``repairs``: what was done. ``unrepaired``: faults of shards and papers that remain
+    (silent holders within their grace among them)."""
+
+    checked: int = 0
+    findings: list[Finding] = field(default_factory=list[Finding])
+    repairs: list[Finding] = field(default_factory=list[Finding])
+    unrepaired: int = 0
+
+    def add(self, findings: Sequence[Finding], repairs: Sequence[Finding], unrepaired: int) -> None:
+        self.findings += findings
+        self.repairs += repairs
+        self.unrepaired += unrepaired
+
+
+class Sweeper:
+    def __init__(
+        self,
+        me: PeerId,
+        *,
+        disk: Disk,
+        store: ShardStore,
+        threads: Threads,
+        clock: Clock,
+        chance: Chance,
+        visitor: Visitor,
+        trash: Trash,
+        journal: Journal,
+        book: CareBook,
+        silence: Silence,
+        silence_path: str,
+    ) -> None:
+        self._me = me
+        self._disk = disk
+        self._store = store
+        self._threads = threads
+        self._clock = clock
+        self._chance = chance
+        self._visitor = visitor
+        self._trash = trash
+        self._journal = journal
+        self._book = book
+        self._silence = silence
+        self._silence_path = silence_path
+
+    async def held(self) -> list[ObjectId]:
+        """Objects of which this peer has a manifest or a receipt, ascending. Raises MoorageError for a sick disk."""
+        documents = self._store.documents
+        names = [await self._threads.disk(documents.names, kind) for kind in ("manifest", "receipt")]
+        return sorted({*names[0], *names[1]})
+
+    async def sweep(
+        self, names: Sequence[ObjectId], *, full: bool, grace: bool, by_order: bool, progress: Progress = unwatched
+    ) -> SweepReport:
+        """Look after these objects, least spare first in the repairs.
+
+        Args:
+            full: other holders re-read every byte; else a sample of each shard is compared. Own shards are always read.
+            grace: leave silent holders their grace.
+            by_order: this peer repairs all that it finds, whoever's turn it would be.
+        """
+        report = SweepReport()
+        pending: list[Seen] = []
+        for done, name in enumerate(names):
+            progress(done, len(names))
+            seen = await self._visitor.look(name, full=full, silent_is_loss=not grace)
+            report.checked += 1
+            if not seen.needs_work:
+                await self._conclude(report, seen, None)
+                continue
+            pending.append(seen)
+            if seen.spare <= 0 or len(pending) > PENDING_MAX:
+                await self._mend_weakest(report, pending, grace=grace, by_order=by_order)
+        while pending:
+            await self._mend_weakest(report, pending, grace=grace, by_order=by_order)
+        progress(len(names), len(names))
+        return report
+
+    async def _mend_weakest(self, report: SweepReport, pending: list[Seen], *, grace: bool, by_order: bool) -> None:
+        weakest = min(pending, key=lambda seen: (seen.spare, seen.object))
+        pending.remove(weakest)
+        mended = await self._visitor.mend(weakest, grace=grace, by_order=by_order)
+        await self._conclude(report, weakest, mended)
+
+    async def _conclude(self, report: SweepReport, seen: Seen, mended: Mended | None) -> None:
+        """Write down one object's look and repair, durably, before the next one's."""
+        findings = list(once_each(seen.findings + (mended.undone if mended else ())))
+        repairs = [*seen.shelved.done, *(mended.done if mended else ())]
+        if seen.shelved.trash:
+            repairs += await self._discard(seen.object)
+        unrepaired = sum(finding.kind in _LASTING for finding in findings)
+        unrepaired += seen.shelved.subject is None
+        unrepaired += sum(not state.ok for state in mended.states) if mended else 0
+        report.add(findings, repairs, unrepaired)
+        await self.write_down(findings, repairs)
+        if seen.examination is not None and not seen.shelved.trash:
+            states = mended.states if mended else seen.examination.states
+            await self._remember(seen, states, healed=not unrepaired)
+
+    async def _remember(self, seen: Seen, states: Sequence[ShardState], *, healed: bool) -> None:
+        """``healed``: all that was found is mended. ``verified_s`` waits for a look that finds nothing at all."""
+        assert seen.examination is not None
+        now_s = int(self._clock.now())
+        before = self._book.get(seen.object)
+        found = seen.examination.health
+        entry = CareEntry(
+            checked_s=now_s,
+            verified_s=now_s if found is Health.FULL else before.verified_s if before else 0,
+            health=Health.FULL if healed else found,
+            spare=replace(seen.examination, states=tuple(states)).spare,
+        )
+        token = self._chance.token(4).hex()
+        try:
+            await self._threads.disk(self._book.note, seen.object, entry)
+            await self._threads.disk(self._silence.save, self._disk, self._silence_path, token)
+        except OSError:
+            # A disk that takes no writes: the store says so itself; the sweep is what must go on.
+            return
+
+    async def _discard(self, name: ObjectId) -> list[Finding]:
+        """Remove the manifest of a put that was given up; its shards follow when no other manifest names them."""
+        documents = self._store.documents
+        try:
+            await self._threads.disk(documents.quarantine, "manifest", name)
+            await self._threads.disk(documents.discard_quarantined, "manifest", name)
+            await self._threads.disk(self._book.forget, name)
+        except (MoorageError, OSError):
+            # It is tried again at the next sweep.
+            return []
+        return [Finding(FindingKind.REMOVED, name, self._me, detail="the manifest of a put that was given up")]
+
+    async def tidy(self) -> SweepReport:
+        """Set strays aside, remove abandoned shards."""
+        tidied: Tidied = await self._trash.tidy()
+        report = SweepReport()
+        report.add(tidied.findings, tidied.done, 0)
+        await self.write_down(tidied.findings, tidied.done, [Note("tidy", tidied.note)] if tidied.note else [])
+        return report
+
+    async def write_down(
+        self, findings: Sequence[Finding], repairs: Sequence[Finding], notes: Sequence[Note] = ()
+    ) -> None:
+        """Findings first, then what was done about them. A journal that cannot be written stops nobody."""
+        entries = [*(Note.of(finding) for finding in [*findings, *repairs]), *notes]
+        try:
+            await self._threads.disk(self._journal.append, entries)
+        except MoorageError:
+            # The disk refuses; reports and metrics still say it.
+            return

@@ -1,0 +1,187 @@
+"""Look after one object: its papers here, its shards here, its other holders; then mend, and tidy up."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from client.asker import Asker, Directory
+from client.challenge import Challenger, Target
+from client.health import Examination, ShardState, Status
+from client.look import OwnLook
+from client.verify import examine
+from core.errors import MoorageError
+from core.findings import Finding, FindingKind
+from core.ids import ObjectId, PeerId
+from core.ports import Chance, Clock, Threads
+from daemon.decide import repairer_of, superfluous
+from daemon.guests import Guests, ours_by_other_manifests
+from daemon.repair import Mended, Repairer
+from daemon.scrub import Scrubbed, Scrubber
+from daemon.shelf import Shelf, Shelved
+from daemon.silence import Silence
+from daemon.store import ShardStore
+from daemon.subject import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One object after a look. ``examination`` and ``scrubbed`` are None when its papers do not allow more."""
+
+    object: ObjectId
+    shelved: Shelved
+    scrubbed: Scrubbed | None = None
+    examination: Examination | None = None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong, each fault once."""
+        found = self.shelved.findings + (self.examination.findings if self.examination else ())
+        return once_each(found)
+
+    @property
+    def spare(self) -> int:
+        """For the order of repairs."""
+        return self.examination.spare if self.examination else 0
+
+    @property
+    def needs_work(self) -> bool:
+        return self.examination is not None and bool(
+            self.examination.findings or (self.scrubbed and self.scrubbed.guests)
+        )
+
+
+def once_each(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The first of those that name the same fault."""
+    kept: dict[Finding, Finding] = {}
+    for finding in findings:
+        kept.setdefault(replace(finding, detail=""), finding)
+    return tuple(kept.values())
+
+
+class Visitor:
+    """``samples``: shares transferred of each other holder's shard when a look is not full."""
+
+    def __init__(
+        self,
+        me: PeerId,
+        *,
+        asker: Asker,
+        directory: Directory,
+        store: ShardStore,
+        threads: Threads,
+        clock: Clock,
+        chance: Chance,
+        shelf: Shelf,
+        scrubber: Scrubber,
+        repairer: Repairer,
+        guests: Guests,
+        silence: Silence,
+        grace_s: float,
+        samples: int,
+    ) -> None:
+        self._me = me
+        self._asker = asker
+        self._directory = directory
+        self._store = store
+        self._threads = threads
+        self._clock = clock
+        self._chance = chance
+        self._shelf = shelf
+        self._scrubber = scrubber
+        self._repairer = repairer
+        self._guests = guests
+        self._silence = silence
+        self._grace_s = grace_s
+        self._samples = samples
+
+    async def look(self, name: ObjectId, *, full: bool, silent_is_loss: bool = False) -> Seen:
+        """Re-read what is here, and have the other holders show what they have. Restores this peer's own papers."""
+        shelved = await self._shelf.look(name)
+        subject = shelved.subject
+        if subject is None or shelved.fresh or shelved.trash:
+            return Seen(name, shelved)
+        scrubbed = await self._scrubber.scrub(subject.manifest)
+        examination = await examine(
+            self._asker,
+            self._directory,
+            self._threads,
+            self._chance,
+            name,
+            subject.manifest,
+            full=full,
+            samples=self._samples,
+            silent_is_loss=silent_is_loss,
+            own=OwnLook(self._me, scrubbed.verdicts),
+        )
+        answered, silent = _who_answered(examination.states)
+        self._silence.note(answered - {self._me}, silent - {self._me}, self._clock.now())
+        return Seen(name, shelved, scrubbed, examination)
+
+    async def mend(self, seen: Seen, *, grace: bool, by_order: bool) -> Mended:
+        """Repair what ``seen`` found, then remove what this peer holds in vain.
+
+        Args:
+            grace: leave silent holders their grace; else every silent one is given up.
+            by_order: somebody asked this peer to: it repairs everything. Otherwise it repairs its own shards, and what
+                others hold only when it is this object's repairer.
+        """
+        subject, examination, scrubbed = seen.shelved.subject, seen.examination, seen.scrubbed
+        assert subject is not None
+        assert examination is not None
+        assert scrubbed is not None
+        everywhere = by_order or self._me == repairer_of(subject.object, subject.manifest, examination, self._me)
+        given_up: Collection[PeerId] = self._silence.given_up(self._clock.now(), self._grace_s)
+        if not grace:
+            given_up = {state.holder for state in examination.states if state.status is Status.SILENT}
+        mended = await self._repairer.repair(subject, examination, given_up=given_up, everywhere=everywhere)
+        return await self._tidy(subject, scrubbed, mended)
+
+    async def _tidy(self, subject: Subject, scrubbed: Scrubbed, mended: Mended) -> Mended:
+        """Remove copies that earlier holders show to be superfluous; announce those that stay."""
+        guests = {(target.number, target.share) for target in scrubbed.guests}
+        firsts = {(target.number, target.share) for target in scrubbed.verdicts} - guests
+        whole = {
+            (target.number, target.share) for target in scrubbed.guests if scrubbed.verdicts[target].status is Status.OK
+        }
+        taken_over = {(state.extent, state.share) for state in mended.states if state.ok and state.holder == self._me}
+        kept = whole | (taken_over - firsts)
+        done: list[Finding] = []
+        for state in superfluous(self._me, guests, mended.states):
+            removed = await self._remove(subject, state)
+            if removed is not None:
+                done.append(removed)
+                kept.discard((state.extent, state.share))
+        undone = list(mended.undone)
+        try:
+            await self._guests.publish(subject.object, kept)
+        except MoorageError as error:
+            detail = f"what was taken over cannot be announced: {error}"
+            undone.append(Finding(FindingKind.UNREPAIRABLE, subject.object, self._me, detail=detail))
+        return replace(mended, done=mended.done + tuple(done), undone=tuple(undone))
+
+    async def _remove(self, subject: Subject, state: ShardState) -> Finding | None:
+        """Remove our copy of a shard once its other holder has proved its own, byte for byte."""
+        extent = subject.manifest.all_extents()[state.extent]
+        target = Target(state.extent, extent, state.share, state.holder)
+        chance = self._chance.stream("challenge")
+        challenger = Challenger(self._asker, subject.manifest.scheme, chance, full=True, samples=1)
+        try:
+            if (await challenger.check(target)).status is not Status.OK:
+                return None
+            needed = await self._threads.disk(ours_by_other_manifests, self._store, self._me, subject.object)
+            if state.root in needed or not await self._threads.disk(self._store.remove, state.root):
+                return None
+            await self._threads.disk(self._store.discard_quarantined, state.root)
+        except MoorageError:
+            # It stays: one copy too many is no harm, one too few is.
+            return None
+        detail = f"a duplicate: {state.holder.short} has it"
+        return Finding(
+            FindingKind.REMOVED, subject.object, self._me, state.extent, state.share, root=state.root, detail=detail
+        )
+
+
+def _who_answered(states: Sequence[ShardState]) -> tuple[set[PeerId], set[PeerId]]:
+    answered = {state.holder for state in states if state.status is not Status.SILENT}
+    return answered, {state.holder for state in states} - answered

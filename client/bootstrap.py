@@ -11,7 +11,9 @@ from core.ports import Address, Disk
 
 # One address a line, `#` begins a comment: an operator's own list.
 BOOTSTRAP_FILE = "bootstrap"
-# The same, written by us after each successful look round.
+# Where this home's own daemon listens, when it is a peer's: commands in its home ask it first.
+OWN_FILE = "state/address"
+# Those that answered, written by us after each successful look round.
 KNOWN_FILE = "state/addresses"
 FILE_MAX_BYTES = 256 * 1024
 ADDRESSES_MAX = 1000
@@ -33,9 +35,9 @@ def parse_addresses(data: bytes) -> list[Address]:
 
 
 def first_addresses(disk: Disk, home: Home) -> list[Address]:
-    """Operator's, then remembered, then the roster's; each once. Blocks."""
+    """Operator's, then our own daemon's, then remembered, then the roster's; each once. Blocks."""
     found: list[Address] = []
-    for name in (BOOTSTRAP_FILE, KNOWN_FILE):
+    for name in (BOOTSTRAP_FILE, OWN_FILE, KNOWN_FILE):
         data = read_file(disk, home.path(name), max_bytes=FILE_MAX_BYTES)
         if data is not None:
             found += parse_addresses(data)

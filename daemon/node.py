@@ -9,7 +9,7 @@ import trio
 
 from anchor.manifest import parse_manifest
 from anchor.receipt import check_receipt, parse_receipt
-from client.bootstrap import first_addresses
+from client.bootstrap import OWN_FILE, first_addresses
 from client.home import Home
 from client.peers import Peers
 from client.status import PeerStatus
@@ -35,7 +35,7 @@ from wire.messages import PROTOCOL_VERSION, DhtFind, DhtFound, DhtStore, Hello, 
 
 LOCK_FILE = "lock"
 PID_FILE = "state/pid"
-ADDRESS_FILE = "state/address"
+ADDRESS_FILE = OWN_FILE
 # Kept when the daemon stops: others find it at once when it comes back where it was.
 PORT_FILE = "state/port"
 RECORDS_FILE = "state/records"
@@ -97,7 +97,8 @@ class Node:
         await self._listen()
         self.dht.adopt(self.make_record())
         addresses = await disk(first_addresses, self.ports.disk, self.home)
-        await self.dht.bootstrap([*self.settings.network.seeds, *addresses])
+        others = [address for address in addresses if address != self.address]
+        await self.dht.bootstrap([*self.settings.network.seeds, *others])
         self.crew.start_soon(self._upkeep)
         self.log.log("info", "started", address=str(self.address), shards=self.store.statistics().shards)
 

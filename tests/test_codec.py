@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from core.errors import MalformedError, NotEnoughSharesError
 from core.limits import CHUNK_BYTES, SEALED_CHUNK_MAX_BYTES
 from core.ports import Buffer
-from erasure.codec import KERNEL, ZfecKernel, encode_chunk, join_shares, rebuild_shares, share_bytes
+from erasure.codec import encode_chunk, join_shares, rebuild_shares, share_bytes
 from erasure.scheme import Scheme
 
 FOUR_TWO = Scheme(4, 6)
@@ -184,15 +184,6 @@ def test_threads_do_not_disturb_one_another() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(trip, range(60)))
-
-
-def test_the_default_kernel_agrees_with_zfec() -> None:
-    chance = random.Random(7)
-    for _ in range(20):
-        total = chance.randint(2, 24)
-        scheme = Scheme(chance.randint(1, total - 1), total)
-        chunk = chance.randbytes(chance.randint(1, 3000))
-        assert encode_chunk(chunk, scheme, KERNEL) == encode_chunk(chunk, scheme, ZfecKernel())
 
 
 def test_the_largest_scheme_restores() -> None:

@@ -177,7 +177,7 @@ class Desk:
                 return Blob(await self._handlers.events(message.count))
 
     def _check_may_direct(self, remote: Identity, job: StartJob) -> None:
-        """Any client of the pool may have named objects looked after; all that a peer holds, only its own hospital's."""
+        """Any client of the pool may have named objects looked after; all that is here, only its own hospital's."""
         if remote.peer == self._me.peer:
             return
         ours = remote.organisation == self._me.organisation

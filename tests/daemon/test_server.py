@@ -626,6 +626,35 @@ async def test_a_peer_that_takes_no_answers_is_dropped_and_holds_nothing(
     assert bench.server.statistics().connections == 1
 
 
+async def test_data_in_flight_is_given_back_by_answers_and_by_connections_that_end(
+    autojump_clock: MockClock, bench: Bench
+) -> None:
+    item = bench.put()
+    bench.make_server(ServerLimits(data_frames=4))
+    for _ in range(3):
+        client = await bench.client()
+        for _ in range(5):
+            assert isinstance(await client.ask(Read(item.root, 0, 1)), Shares)
+        await client.ask(begin(1, item))
+        bench.threads.open = trio.Event()
+        for share in item.shares:
+            await client.say(UploadData(1, (len(share),), share))
+        await client.connection.aclose()
+        bench.threads.open.set()
+        await wait_until(lambda: bench.server.statistics().connections == 0)
+    assert bench.incoming() == []
+
+
+async def test_data_that_ends_a_connection_is_given_back_too(autojump_clock: MockClock, bench: Bench) -> None:
+    item = bench.put()
+    bench.make_server(ServerLimits(data_frames=2))
+    for _ in range(3):
+        client = await bench.client()
+        await client.say(UploadData(5, (1,), b"x"))
+        assert await client.is_closed()
+    assert isinstance(await (await bench.client()).ask(Read(item.root, 0, 1)), Shares)
+
+
 async def test_a_server_that_is_held_up_keeps_taking_pings_and_shows_that_it_lives(
     autojump_clock: MockClock, bench: Bench
 ) -> None:

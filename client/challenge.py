@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
 from anchor.manifest import Extent, Manifest
@@ -20,6 +19,7 @@ from core.errors import (
 )
 from core.ids import DIGEST_BYTES, PeerId, ShardRoot
 from core.limits import DISK_DEADLINE_S
+from core.ports import Chance
 from erasure.merkle import check_share, root_of_leaves
 from erasure.scheme import Scheme
 from wire.messages import Leaves, Message, Prove, Read, Shares
@@ -91,11 +91,11 @@ def read_leaves(answer: Message, target: Target, scheme: Scheme) -> Verdict:
 class Challenger:
     """Challenges for one object. ``samples`` shares of each shard are transferred; with ``full`` its leaves, too."""
 
-    def __init__(self, asker: Asker, scheme: Scheme, chance: random.Random, *, full: bool, samples: int) -> None:
+    def __init__(self, asker: Asker, scheme: Scheme, chance: Chance, *, full: bool, samples: int) -> None:
         assert samples >= 1, samples
         self._asker = asker
         self._scheme = scheme
-        self._chance = chance
+        self._random = chance.stream("challenge")
         self._full = full
         self._samples = samples
 
@@ -104,7 +104,7 @@ class Challenger:
         verdict = await self.prove(target) if self._full else Verdict(Status.OK)
         if verdict.status is not Status.OK:
             return verdict
-        chunks = self._chance.sample(range(target.extent.chunks), min(self._samples, target.extent.chunks))
+        chunks = self._random.sample(range(target.extent.chunks), min(self._samples, target.extent.chunks))
         for seen, chunk in enumerate(chunks):
             bad = await self._compare(target, chunk)
             if bad is not None:

@@ -57,7 +57,7 @@ async def examine(
     Never raises for what holders do: a silent one costs one patience, whatever it holds.
     """
     scheme = manifest.scheme
-    challenger = Challenger(asker, scheme, chance.stream("challenge"), full=full, samples=1 if full else samples)
+    challenger = Challenger(asker, scheme, chance, full=full, samples=1 if full else samples)
     papers = Papers(asker, threads, object_id, manifest.pool)
     look = Look(asker, directory, object_id, manifest, challenger, papers, own)
     await look.first_holders()

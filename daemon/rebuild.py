@@ -19,7 +19,7 @@ from client.fetch import ShareFetcher, ShareRun, SourceBoard
 from client.lane import Lane, ShareBatch
 from core.errors import CorruptError, MoorageError
 from core.ids import ObjectId, PeerId
-from core.ports import Threads
+from core.ports import Buffer, Threads
 from daemon.decide import Rebuild
 from daemon.pace import Pace
 from erasure.codec import rebuild_shares
@@ -52,7 +52,7 @@ class _Made:
 def make_shares(runs: Mapping[int, ShareRun], wanted: Sequence[int], scheme: Scheme) -> _Made:
     """Shares ``wanted`` of the chunks that ``runs`` cover. Raises as ``rebuild_shares``."""
     count = len(next(iter(runs.values())).shares)
-    columns: dict[int, list[bytes]] = {share: [] for share in wanted}
+    columns: dict[int, list[Buffer]] = {share: [] for share in wanted}
     for chunk in range(count):
         made = rebuild_shares({index: run.shares[chunk] for index, run in runs.items()}, wanted, scheme)
         for share, data in made.items():

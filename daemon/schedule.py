@@ -21,6 +21,8 @@ from daemon.sweep import Sweeper
 # An idle peer wakes no more often than this, and not much less, so that clock jumps do not matter for long.
 WAKE_MIN_S = 10.0
 WAKE_MAX_S = 600.0
+# Tidying reads 64 bytes of each shard; what is abandoned shall not stay much longer than the day it is given.
+TIDY_EVERY_MAX_S = 86_400.0
 # Somebody who saw the damage may be mending it this very moment.
 SUSPECT_DELAY_S = 60.0
 
@@ -83,7 +85,8 @@ class Schedule:
         self._suspects = suspects
         self._hurry_since_s = 0.0
         self._suspect_at = float("inf")
-        self._tidy_at_s = clock.now() + self._random.uniform(0.0, settings.period_s)
+        self._tidy_every_s = min(settings.period_s, TIDY_EVERY_MAX_S)
+        self._tidy_at_s = clock.now() + self._random.uniform(0.0, self._tidy_every_s)
         self._wake = trio.Event()
 
     def suspect(self) -> None:
@@ -128,7 +131,7 @@ class Schedule:
                 now_s=now_s,
             )
             if now_s >= self._tidy_at_s:
-                self._tidy_at_s = now_s + self._settings.period_s
+                self._tidy_at_s = now_s + self._tidy_every_s
                 async with self._exclusive:
                     await self._sweeper.tidy()
             elif turn is not None and turn.due_s <= now_s:

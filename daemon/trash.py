@@ -7,16 +7,20 @@ alike would keep one piece of trash; nothing is ever removed by it.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
 from anchor.manifest import parse_manifest
-from core.errors import MoorageError
+from core.durable import read_file, write_file
+from core.encoding import Value, decode, encode
+from core.errors import MalformedError, MoorageError
 from core.findings import Finding, FindingKind
-from core.ids import PeerId, ShardRoot
+from core.ids import DIGEST_BYTES, PeerId, ShardRoot
+from core.limits import MIB
 from core.ports import Clock, Disk, Threads
+from core.schema import Fields
 from daemon.folders import Folders, root_of_name
 from daemon.shelf import UNCOMMITTED_MAX_S
 from daemon.store import ShardStore
@@ -24,8 +28,11 @@ from daemon.store import ShardStore
 # Entries of the store looked at in one disk job.
 SLICE = 256
 PREFIX_BYTES = 8
-# More than this in one sweep waits for the next.
-REMOVED_MAX = 10_000
+# More than this waits until these are gone.
+UNNAMED_MAX = 10_000
+UNNAMED_FILE = "state/unnamed"
+UNNAMED_FILE_MAX_BYTES = 1 * MIB
+SECONDS_MAX = 2**40
 # A store of which so much seems to be trash has rather lost its manifests: the other holders will restore them.
 SUSPICIOUS_SHARE = 0.5
 SUSPICIOUS_MIN = 16
@@ -113,25 +120,53 @@ class Trash:
         return found
 
     async def _abandoned(self, named: NamedRoots) -> tuple[list[Finding], str]:
-        before_ns = int((self._clock.now() - UNCOMMITTED_MAX_S) * 1e9)
+        """Remove what has had no name for a day, by what was noted in earlier sweeps: files' own times may lie."""
         unnamed: list[ShardRoot] = []
         roots = await self._threads.disk(lambda: self._store.roots())
         while part := await self._threads.disk(_take, roots):
-            nameless = [root for root in part if root not in named]
-            unnamed += await self._threads.disk(self._older, nameless, before_ns)
+            unnamed += [root for root in part if root not in named]
         held = self._store.statistics().shards
         if len(unnamed) >= max(SUSPICIOUS_MIN, SUSPICIOUS_SHARE * held):
             return [], f"{len(unnamed)} of {held} shards are named by no manifest here: nothing is removed"
+        now_s = int(self._clock.now())
+        known = await self._threads.disk(self._read_known)
+        since_s = {root: min(known.get(root, now_s), now_s) for root in unnamed[:UNNAMED_MAX]}
         removed: list[Finding] = []
-        for root in unnamed[:REMOVED_MAX]:
-            if await self._threads.disk(self._store.remove, root):
+        for root in list(since_s):
+            if now_s - since_s[root] >= UNCOMMITTED_MAX_S and await self._threads.disk(self._store.remove, root):
+                del since_s[root]
                 detail = "named by no manifest for a day"
                 removed.append(Finding(FindingKind.REMOVED, holder=self._me, root=root, detail=detail))
+        if since_s != known:
+            await self._threads.disk(self._write_known, since_s)
         return removed, ""
 
-    def _older(self, roots: list[ShardRoot], before_ns: int) -> list[ShardRoot]:
-        found = [(root, self._disk.stat(self._folders.shard(root))) for root in roots]
-        return [root for root, stat in found if stat is not None and stat.modified_ns < before_ns]
+    def _path(self) -> str:
+        return f"{self._folders.home}/{UNNAMED_FILE}"
+
+    def _read_known(self) -> dict[ShardRoot, int]:
+        """Since when shards have been seen without a name. A damaged file means: since now."""
+        data = read_file(self._disk, self._path(), max_bytes=UNNAMED_FILE_MAX_BYTES)
+        try:
+            return {} if data is None else _parse_known(data)
+        except MalformedError:
+            return {}
+
+    def _write_known(self, since_s: Mapping[ShardRoot, int]) -> None:
+        rows: list[Value] = [{"root": root.raw, "since": seconds} for root, seconds in since_s.items()]
+        write_file(self._disk, self._path(), encode({"unnamed": rows}), token=str(len(rows)))
+
+
+def _parse_known(data: bytes) -> dict[ShardRoot, int]:
+    fields = Fields(decode(data, max_bytes=UNNAMED_FILE_MAX_BYTES), what="unnamed shards")
+    rows = fields.items("unnamed", max_items=UNNAMED_MAX)
+    fields.end()
+    found: dict[ShardRoot, int] = {}
+    for row in rows:
+        item = Fields(row, what="unnamed shard")
+        found[ShardRoot(item.exact("root", DIGEST_BYTES))] = item.integer("since", high=SECONDS_MAX)
+        item.end()
+    return found
 
 
 def _take(entries: Iterator[T]) -> list[T]:

@@ -164,8 +164,7 @@ class Visitor:
         """Remove our copy of a shard once its other holder has proved its own, byte for byte."""
         extent = subject.manifest.all_extents()[state.extent]
         target = Target(state.extent, extent, state.share, state.holder)
-        chance = self._chance.stream("challenge")
-        challenger = Challenger(self._asker, subject.manifest.scheme, chance, full=True, samples=1)
+        challenger = Challenger(self._asker, subject.manifest.scheme, self._chance, full=True, samples=1)
         try:
             if (await challenger.check(target)).status is not Status.OK:
                 return None

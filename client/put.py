@@ -105,7 +105,8 @@ async def put(
             break
     progress.begin("anchoring", 0)
     receipt = await anchor_manifest(client, manifest, manifest_file, plan.stream_bytes)
-    await _store_on_all(client, placer, manifest.holders(), StoreReceipt(identifier, receipt))
+    if not await _store_on_all(client, placer, manifest.holders(), StoreReceipt(identifier, receipt)):
+        _check_anybody(placer, manifest.holders())
     result = PutResult(
         object=identifier,
         files=sum(entry.kind is Kind.FILE for entry in entries),
@@ -251,6 +252,13 @@ async def _store_on_all(
         for peer in holders:
             crew.start_soon(store, peer)
     return len(placer.failed) == before
+
+
+def _check_anybody(placer: Placer, holders: Sequence[PeerId]) -> None:
+    """One receipt among the holders is enough, the others restore theirs from it; without any, the object would count
+    as given up after a day. Raises PeerUnavailableError."""
+    if all(peer in placer.failed for peer in holders):
+        raise PeerUnavailableError("no holder took the receipt: the object is not safe yet, put it again")
 
 
 async def _stored_before(

@@ -20,6 +20,7 @@ from core.errors import CorruptError, HomeError, MoorageError, RefusedError
 from core.ids import ObjectId, ShardRoot
 from core.limits import FRAME_BODY_MAX_BYTES
 from core.ports import Address, Ports
+from daemon.care import Care
 from daemon.documents import DocumentKind
 from daemon.eventlog import EventLog
 from daemon.journal import Journal
@@ -72,6 +73,7 @@ class Node:
         self.started_s = ports.clock.now()
         self.draining = False
         self.dht: Dht | None = None
+        self.care: Care | None = None
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -94,12 +96,25 @@ class Node:
             store=self.records,
         )
         self.peers.use_dht(self.dht)
+        self.care = Care(
+            self.ports,
+            self.home,
+            self.settings,
+            store=self.store,
+            journal=self.journal,
+            handlers=self,
+            peers=self.peers,
+            pool=self.dht,
+            served=lambda: self.server.statistics().counters.requests,
+            log=self.log,
+        )
+        await self.care.start()
         await self._listen()
         self.dht.adopt(self.make_record())
         addresses = await disk(first_addresses, self.ports.disk, self.home)
-        others = [address for address in addresses if address != self.address]
-        await self.dht.bootstrap([*self.settings.network.seeds, *others])
+        await self.dht.bootstrap([*self.settings.network.seeds, *addresses])
         self.crew.start_soon(self._upkeep)
+        self.crew.start_soon(self.care.run)
         self.log.log("info", "started", address=str(self.address), shards=self.store.statistics().shards)
 
     async def _load_records(self) -> None:
@@ -196,9 +211,13 @@ class Node:
             raise CorruptError(f"the receipt proves object {statement.object.short}, not {name.short}")
 
     def document_stored(self, kind: DocumentKind, name: ObjectId) -> None:
+        assert self.care is not None
+        self.care.document_stored(kind, name)
         self.log.log("debug", f"{kind}-stored", object=str(name))
 
     def damaged(self, root: ShardRoot, problem: str) -> None:
+        assert self.care is not None
+        self.care.damaged(root, problem)
         self.log.log("error", "shard-damaged", problem, root=str(root))
 
     def dht_find(self, message: DhtFind) -> DhtFound:
@@ -210,20 +229,24 @@ class Node:
         return self.dht.handle_store(message)
 
     async def start_job(self, message: StartJob) -> Job:
-        raise RefusedError(f"{message.job} is not available")
+        assert self.care is not None
+        return self.care.start_job(message)
 
     async def poll_job(self, message: PollJob) -> Job:
-        raise RefusedError(f"job {message.number} is not known")
+        assert self.care is not None
+        return self.care.poll_job(message)
 
     async def status(self) -> bytes:
+        assert self.care is not None
         statistics = self.store.statistics()
+        care = await self.care.summary()
         status = PeerStatus(
             uptime_s=max(0, int(self.ports.clock.now() - self.started_s)),
             shards=statistics.shards,
-            objects=0,
-            at_risk=0,
-            never_checked=0,
-            oldest_verified_s=0,
+            objects=care.objects,
+            at_risk=care.at_risk,
+            never_checked=care.never_checked,
+            oldest_verified_s=care.oldest_verified_s or 0,
             used_bytes=statistics.used_bytes,
             available_bytes=statistics.available_bytes,
             capacity_bytes=statistics.capacity_bytes,

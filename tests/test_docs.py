@@ -36,15 +36,19 @@ from client.index import (
     parse_index,
     parse_listing,
 )
+from client.status import PeerStatus
 from core import errors
 from core.compression import COMPRESSOR, Codec, decompress
+from core.encoding import decode
 from core.errors import CorruptError
 from core.findings import FindingKind
 from core.identity import key_from_seed, public_bytes
 from core.ids import PoolId
 from core.sealing import SLOT_INFO, ChunkSealer, sealing_public_key, unwrap_key
+from daemon.jobs import encode_report
 from daemon.journal import pack_event, parse_event
 from daemon.settings import Settings, format_settings
+from daemon.sweep import SweepReport
 from dht.records import ProviderRecord, make_peer_record, make_provider_record, parse_record
 from erasure.codec import join_shares
 from erasure.merkle import check_share
@@ -358,3 +362,12 @@ def test_documented_log_events_are_logged() -> None:
 def test_layers_are_documented_in_their_order() -> None:
     rows = [row[0].strip("| `") for row in table(DOCUMENTS["docs/architecture.md"], "## Layers")]
     assert tuple(rows) == LAYERS
+
+
+def test_the_fields_of_status_and_report_are_documented() -> None:
+    protocol = DOCUMENTS["docs/protocol.md"]
+    report = decode(encode_report(SweepReport()), max_bytes=1000)
+    assert isinstance(report, dict)
+    for word, fields in (("Status", {field.name for field in dataclasses.fields(PeerStatus)}), ("Report", set(report))):
+        paragraph = protocol.split(f"**{word}**, ")[1].split("\n\n")[0].split("): ", 1)[1]
+        assert set(re.findall(r"`([a-z_]+)`", paragraph)) == fields

@@ -83,17 +83,19 @@ async def run_job(peers: Peers, peer: PeerId, job: StartJob, progress: Progress)
 async def care_for_objects(
     client: Client, objects: Sequence[ObjectId], *, job: str, full: bool, progress: Progress
 ) -> CareReport:
-    """Have holders sweep or repair these objects: each object one of its holders that answers.
+    """Have holders sweep or repair these objects: each object one holder of the client's own organisation.
 
-    Raises UnknownObjectError, NotEnoughPeersError (no holder of an object answers).
+    Raises UnknownObjectError, NotEnoughPeersError (none of them answers).
     """
-    live = [record.identity.peer for record in await client.live_peers()]
+    # Peers take orders from their own organisation's clients only; among themselves they ask whomever they need.
+    ours = client.home.identity.organisation
+    live = [item.identity.peer for item in await client.live_peers() if item.identity.organisation == ours]
     work: dict[PeerId, list[ObjectId]] = {}
     for object_id in objects:
         manifest = await find_manifest(client, object_id)
         holders = [peer for peer in manifest.holders() if peer in live]
         if not holders:
-            raise NotEnoughPeersError(f"no holder of object {object_id.short} answers")
+            raise NotEnoughPeersError(f"no holder of object {object_id.short} that belongs to {ours} answers")
         # Few peers with many objects each need fewer conversations than the other way round.
         chosen = next((peer for peer in work if peer in holders), holders[0])
         work.setdefault(chosen, []).append(object_id)

@@ -27,10 +27,16 @@ class Client:
     memory: ClientMemory
 
     async def find_peers(self) -> list[PeerRecord]:
-        """Every peer that the pool knows of, whether it answers or not, by ascending id."""
+        """Every peer that the pool knows of, whether it answers or not, by ascending id.
+
+        Raises NotEnoughPeersError (none is reached), PeerRefusedError (one is, and is another pool's or refuses us).
+        """
         addresses = await self.ports.threads.disk(first_addresses, self.ports.disk, self.home)
         reached = await self.dht.bootstrap(addresses)
         if not reached:
+            refusal = self.peers.refusal()
+            if refusal is not None:
+                raise refusal
             raise NotEnoughPeersError(
                 f"none of the {len(addresses)} known addresses of pool {self.home.roster.pool_name!r} answers: "
                 "are its daemons running (`moorage pool status`), and is the network up?"

@@ -104,6 +104,11 @@ class Peers:
             line = self._lines.setdefault(address, _Line())
             line.failed_at, line.failure = trio.current_time(), failure
 
+    def refusal(self) -> PeerRefusedError | None:
+        """Why somebody who was reached was refused, or refused us; None when nobody was."""
+        failures = (line.failure for line in self._lines.values())
+        return next((failure for failure in failures if isinstance(failure, PeerRefusedError)), None)
+
     async def _session_to(self, peer: PeerId) -> tuple[Session, bool]:
         address = self._addresses.get(peer)
         line = self._lines.get(address) if address is not None else None

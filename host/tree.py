@@ -8,6 +8,7 @@ import stat
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import pairwise
 
 from core.durable import PART_SUFFIX
@@ -165,8 +166,10 @@ class RestoreTree:
     def _path(self, entry: Entry) -> bytes:
         return self._folder + b"/" + entry.path.raw
 
-    def _part(self, entry: Entry) -> bytes:
-        return self._path(entry) + PART_SUFFIX.encode()
+    def _part(self, path: RelativePath) -> bytes:
+        # Not NAME.part: that may be somebody's file or another entry, and NAME may be as long as names can be.
+        name = f".moorage-{blake2b(path.raw, digest_size=8).hexdigest()}{PART_SUFFIX}"
+        return os.path.join(self._folder, path.parent, name.encode())
 
     def prepare(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
@@ -217,9 +220,9 @@ class RestoreTree:
         if entry.path not in self._parts:
             # A part that an earlier run left is of no use; a link there would lead out of the tree.
             with suppress(FileNotFoundError):
-                os.unlink(self._part(entry))
+                os.unlink(self._part(entry.path))
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._parts[entry.path] = os.open(self._part(entry), flags, 0o600)
+            self._parts[entry.path] = os.open(self._part(entry.path), flags, 0o600)
         return self._parts[entry.path]
 
     def finish_file(self, entry: Entry) -> None:
@@ -229,8 +232,8 @@ class RestoreTree:
             os.utime(descriptor, ns=(entry.modified_ns, entry.modified_ns))
             os.fsync(descriptor)
             # link() refuses to replace a file that appeared meanwhile, which rename() would not.
-            os.link(self._part(entry), self._path(entry))
-            os.unlink(self._part(entry))
+            os.link(self._part(entry.path), self._path(entry))
+            os.unlink(self._part(entry.path))
             os.close(self._parts.pop(entry.path))
 
     def finish(self, entries: Sequence[Entry]) -> None:
@@ -252,7 +255,7 @@ class RestoreTree:
         for path, descriptor in self._parts.items():
             os.close(descriptor)
             with suppress(OSError):
-                os.unlink(self._folder + b"/" + path.raw + PART_SUFFIX.encode())
+                os.unlink(self._part(path))
         self._parts.clear()
 
 

@@ -165,6 +165,7 @@ class ShardStore:
     def _place(self, source: str, root: ShardRoot, size_bytes: int) -> None:
         """Rename a synced file to its final name, durably. A shard of that name, good or bad, is replaced."""
         folder = self._folders.shard_folder(root)
+        self._forget_if_emptied(folder)
         self._make(folder)
         with self._mutex:
             before = self._disk.stat(self._folders.shard(root))
@@ -175,6 +176,12 @@ class ShardStore:
         self._disk.sync_folder(folder)
         self._settled.add(folder)
         self._disk.sync_folder(self._folders.incoming)
+
+    def _forget_if_emptied(self, folder: str) -> None:
+        """When an operator emptied the disk under us, nothing that was settled still is."""
+        outer = folder.rpartition("/")[0]
+        if any(path in self._settled and self._disk.stat(path) is None for path in (folder, outer)):
+            self._settled.clear()
 
     def _make(self, folder: str) -> None:
         """A fan-out folder, durably, also when it exists: who made it may not have lived to sync its name."""

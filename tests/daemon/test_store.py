@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from blake3 import blake3
@@ -22,6 +24,7 @@ from daemon.space import PROBE_AFTER_S
 from daemon.store import UPLOADS_MAX, ShardStore
 from daemon.uploads import UploadPlan
 from erasure.merkle import check_share
+from host.disk import RealDisk
 from tests.daemon.shards import SCHEME, FixedClock, Sample, sample, store_sample
 from tests.sim.disk import SimDisk
 from tests.sim.drive import SimDrive
@@ -513,3 +516,16 @@ def test_an_upload_of_the_largest_shard_is_written_through(bench: Bench) -> None
     assert bench.drive.used_bytes >= 16 * 65_540
     upload.abort()
     assert bench.drive.used_bytes == 0
+
+
+def test_a_store_that_was_emptied_while_it_runs_takes_shards_again(tmp_path: Path) -> None:
+    store = ShardStore(RealDisk(), str(tmp_path), quota_bytes=None, reserve_bytes=0, clock=FixedClock())
+    store.start()
+    item = sample()
+    for _ in range(2):
+        store_sample(store, item)
+        assert store.scan(item.root).whole
+        shutil.rmtree(tmp_path / "shards")
+        assert store.have([item.root]) == [False]
+    store_sample(store, item)
+    assert store.have([item.root]) == [True]

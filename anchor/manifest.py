@@ -161,7 +161,7 @@ def _parse_slot(value: Value) -> KeySlot:
 
 def _parse_body(body: bytes) -> Manifest:
     fields = Fields(decode(body, max_bytes=MANIFEST_MAX_BYTES), what="manifest")
-    version = fields.integer("v", high=2**31)
+    version = fields.integer("v", low=1, high=2**31)
     if version > MANIFEST_VERSION:
         raise NewerVersionError(
             f"manifest of version {version}; this release knows {MANIFEST_VERSION}: upgrade moorage"

@@ -84,7 +84,7 @@ def parse_receipt(data: bytes) -> Receipt:
     if blake3(body).digest() != digest:
         raise CorruptError("receipt: its bytes do not match the digest at its end")
     fields = Fields(decode(body, max_bytes=RECEIPT_MAX_BYTES), what="receipt")
-    version = fields.integer("v", high=2**31)
+    version = fields.integer("v", low=1, high=2**31)
     if version > RECEIPT_VERSION:
         raise NewerVersionError(f"receipt of version {version}; this release knows {RECEIPT_VERSION}: upgrade moorage")
     receipt = Receipt(

@@ -141,7 +141,7 @@ def parse_roster(data: bytes) -> Roster:
     signature = outer.exact("signature", ED25519_SIGNATURE_BYTES)
     outer.end()
     fields = Fields(decode(body, max_bytes=ROSTER_MAX_BYTES), what="roster")
-    version = fields.integer("v", high=2**31)
+    version = fields.integer("v", low=1, high=2**31)
     if version > ROSTER_VERSION:
         raise NewerVersionError(f"roster of version {version}; this release knows {ROSTER_VERSION}: upgrade moorage")
     roster = Roster(

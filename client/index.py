@@ -171,7 +171,7 @@ def parse_listing(data: bytes) -> tuple[Entry, ...]:
 def parse_index(data: bytes) -> Index:
     """Raises MalformedError, NewerVersionError."""
     fields = Fields(decode(data, max_bytes=INDEX_MAX_BYTES), what="index")
-    version = fields.integer("v", high=2**31)
+    version = fields.integer("v", low=1, high=2**31)
     if version > INDEX_VERSION:
         raise NewerVersionError(f"index of version {version}; this release knows {INDEX_VERSION}: upgrade moorage")
     entries = tuple(

@@ -223,7 +223,7 @@ def parse_with(raw: bytes, believe: Believe, now: float) -> Record:
     signature = outer.exact("signature", ED25519_SIGNATURE_BYTES)
     outer.end()
     fields = Fields(decode(body, max_bytes=DHT_RECORD_MAX_BYTES), what=f"{kind} record")
-    version = fields.integer("v", high=2**31)
+    version = fields.integer("v", low=1, high=2**31)
     if version > RECORD_VERSION:
         raise NewerVersionError(f"{kind} record of version {version}; this release knows {RECORD_VERSION}")
     match kind:

@@ -231,7 +231,7 @@ def read_store(disk: Disk, path: str, quotas: Quotas) -> tuple[bytes, ...]:
     with disk.open(path, "read") as file:
         data = file.read_at(0, stat.size_bytes)
     fields = Fields(decode(data, max_bytes=quotas.file_max_bytes), what="dht store")
-    version = fields.integer("v", high=2**31)
+    version = fields.integer("v", low=1, high=2**31)
     if version > STORE_VERSION:
         raise NewerVersionError(f"{path}: of version {version}; this release knows {STORE_VERSION}")
     found: list[bytes] = []

@@ -39,12 +39,13 @@ from client.index import (
 from client.status import PeerStatus
 from core import errors
 from core.compression import COMPRESSOR, Codec, decompress
-from core.encoding import decode
-from core.errors import CorruptError
+from core.encoding import decode, encode
+from core.errors import CorruptError, MalformedError, NewerVersionError
 from core.findings import FindingKind
 from core.identity import key_from_seed, public_bytes
 from core.ids import PoolId
 from core.sealing import SLOT_INFO, ChunkSealer, sealing_public_key, unwrap_key
+from core.signing import sign
 from daemon.jobs import encode_report
 from daemon.journal import pack_event, parse_event
 from daemon.settings import Settings, format_settings
@@ -371,3 +372,55 @@ def test_the_fields_of_status_and_report_are_documented() -> None:
     for word, fields in (("Status", {field.name for field in dataclasses.fields(PeerStatus)}), ("Report", set(report))):
         paragraph = protocol.split(f"**{word}**, ")[1].split("\n\n")[0].split("): ", 1)[1]
         assert set(re.findall(r"`([a-z_]+)`", paragraph)) == fields
+
+
+# --- version rules ----------------------------------------------------------------------------
+
+
+def signed_again(name: str, seed: bytes, domain: str, change: dict[str, Any]) -> bytes:
+    outer = decode(BLOCKS[name], max_bytes=2**20)
+    assert isinstance(outer, dict)
+    inner = decode(outer["body"], max_bytes=2**20)
+    assert isinstance(inner, dict)
+    body = encode(inner | change)
+    return encode(outer | {"body": body, "signature": sign(key_from_seed(seed), domain, body)})
+
+
+def parse_changed(name: str, change: dict[str, Any]) -> None:
+    """Parse a documented structure with other fields, made by whoever may make it."""
+    match name:
+        case "MANIFEST":
+            data = signed_again(name, documented.MANIFEST_SEED, "moorage 2026 manifest v1", change)
+            parse_manifest(data, expected=object_id(data))
+        case "ROSTER":
+            parse_roster(signed_again(name, documented.POOL_SEED, "moorage 2026 roster v1", change))
+        case "PEER-RECORD":
+            data = signed_again(name, documented.PEER_SEEDS[0], "moorage 2026 peer record v1", change)
+            parse_record(data, {"hospital-1": documented.issuer()}, documented.NOW_S)
+        case "INDEX":
+            value = decode(BLOCKS[name], max_bytes=2**20)
+            assert isinstance(value, dict)
+            parse_index(encode(value | change))
+        case _:
+            value = decode(BLOCKS["RECEIPT"][:-32], max_bytes=2**20)
+            assert isinstance(value, dict)
+            body = encode(value | change)
+            parse_receipt(body + blake3(body).digest())
+
+
+VERSIONED = ["MANIFEST", "ROSTER", "PEER-RECORD", "INDEX", "RECEIPT"]
+
+
+@pytest.mark.parametrize("name", VERSIONED)
+def test_a_later_version_is_told_from_damage(name: str) -> None:
+    parse_changed(name, {})
+    with pytest.raises(NewerVersionError):
+        parse_changed(name, {"v": 2, "new": 1})
+
+
+@pytest.mark.parametrize("name", VERSIONED)
+@pytest.mark.parametrize("change", [{"v": 0}, {"new": 1}, {"v": True}], ids=["version 0", "unknown field", "no number"])
+def test_what_no_version_has_is_refused(name: str, change: dict[str, Any]) -> None:
+    with pytest.raises(MalformedError) as caught:
+        parse_changed(name, change)
+    assert not isinstance(caught.value, NewerVersionError)

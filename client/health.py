@@ -170,6 +170,8 @@ class Examination:
         """What was looked at, and what may have escaped."""
         if self.full:
             return f"every share of {self.checked_shards} shards re-read by its holder, {self.sampled} shares compared"
+        if self.sampled >= self.shares:
+            return f"all {self.shares:,} shares read and compared"
         escapes = (1 - SUPPOSED_LOSS) ** self.least_sampled
         return (
             f"sampled {self.sampled:,} of {self.shares:,} shares; a holder that lost {SUPPOSED_LOSS:.0%} of its shares "

@@ -212,7 +212,7 @@ class SignedLeaf:
 
 
 def escape_name(name: str) -> str:
-    """Percent-encode what a key name must not contain; other scripts stay readable."""
+    """Percent-encode what a key name or an origin must not contain; other scripts stay readable."""
     return "".join(
         f"%{ord(character):02X}"
         if character in "+%" or character.isspace() or not character.isprintable()

@@ -13,8 +13,8 @@ the folder under its lock, so several processes may append in turn.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Self
 
@@ -26,7 +26,7 @@ from anchor.cosignature import verifier_of
 from anchor.cosigning import collect_cosignatures
 from anchor.files import disk_errors, folder_of, read_file, replace_file, replace_file_durably
 from anchor.merkle import EMPTY_ROOT, check_inclusion, inclusion_path, leaf_hash
-from anchor.note import Ed25519Signer, Signature, format_note, parse_note, verify_note
+from anchor.note import TYPE_ED25519, Ed25519Signer, Signature, format_note, parse_note, verify_note
 from anchor.policy import parse_policy
 from anchor.proof import Proof, format_proof
 from anchor.stage import Stage, check_growth, encode_stage, grow, overlay, parse_stage, take_group
@@ -88,13 +88,12 @@ class Log:
     ) -> None:
         self._disk = disk
         self._policy = parse_policy(policy)
-        names = [item.name for item in self._policy.logs if item.public == public_bytes(key)]
+        mine = (TYPE_ED25519, public_bytes(key))
+        names = [item.name for item in self._policy.logs if (item.signature_type, item.public) == mine]
         if not names:
             raise UsageError("log: its key is not that of a log in its policy")
         self.origin = names[0]
         self._signer = Ed25519Signer(self.origin, key)
-        if self._signer.key not in self._policy.logs:
-            raise UsageError(f"log: the policy has the key of {self.origin!r} as one of another kind")
         self.folder = origin_folder(folder, self.origin)
         self._witnesses = tuple(witnesses)
         self._index = LeafIndex()
@@ -195,16 +194,13 @@ class Log:
     def _path(self, name: str) -> str:
         return f"{self.folder}/{name}"
 
-    @contextlib.contextmanager
-    def _locked(self) -> Generator[None]:
-        with self._disk.lock(self._path("lock"), wait=True):
-            yield
+    def _locked(self) -> AbstractContextManager[bool]:
+        return self._disk.lock(self._path("lock"), wait=True)
 
     def _reader(self, state: _State) -> ReadFile:
         return overlay(state.stage.files, lambda path: read_file(self._disk, self._path(path)))
 
     def _state(self) -> _State:
-        """The committed state as the folder has it."""
         data = read_file(self._disk, self._path("stage"))
         if data is None:
             raise LedgerError(f"log {self.origin!r}: {self.folder} is gone")
@@ -259,10 +255,9 @@ class Log:
 
     def _remove_partials(self, folder: str) -> None:
         """The full tile is there now: its narrower versions are no longer needed (tlog-tiles, "Partial Tiles")."""
-        names = self._disk.list_folder(folder)
-        for name in names:
-            self._disk.unlink(f"{folder}/{name}")
-        if names:
+        if self._disk.stat(folder) is not None:
+            for name in self._disk.list_folder(folder):
+                self._disk.unlink(f"{folder}/{name}")
             self._disk.sync_folder(folder)
 
     def _commit(self, state: _State, leaves: Sequence[bytes]) -> _State:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from anchor.cosignature import Cosigner, Ed25519Cosigner, MLDSA44Cosigner, mldsa44_available
-from anchor.leaf import manifest_leaf
+from anchor.leaf import escape_name, manifest_leaf
 from anchor.log import Log
 from anchor.manifest import Manifest, object_id
 from anchor.note import Ed25519Signer
@@ -29,8 +29,8 @@ WITNESS_FOLDER = "witness"
 
 def log_origin(pool_name: str, organisation: str, peer_name: str = "") -> str:
     """The name of an organisation's log, or of one of its peers' own."""
-    owner = f"{organisation}/{peer_name}" if peer_name else organisation
-    return f"{pool_name}/{owner}/1"
+    names = [pool_name, organisation, peer_name] if peer_name else [pool_name, organisation]
+    return "/".join([*(escape_name(name) for name in names), "1"])
 
 
 def origin_of(home: Home) -> str:

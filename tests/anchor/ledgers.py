@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
-from anchor.cosignature import Ed25519Cosigner
+from anchor.cosignature import Ed25519Cosigner, MLDSA44Cosigner
 from anchor.log import Anchored, Log
 from anchor.note import Ed25519Signer
 from anchor.policy import make_policy, parse_policy
@@ -27,6 +28,8 @@ COSIGNERS = tuple(
 POLICY = make_policy(LOG.vkey, [COSIGNERS[0].key.vkey])
 FOUR = make_policy(LOG.vkey, [cosigner.key.vkey for cosigner in COSIGNERS])
 ALONE = make_policy(LOG.vkey, [])
+HYBRID = (COSIGNERS[0], MLDSA44Cosigner(COSIGNERS[0].key.name, MLDSA44PrivateKey.from_seed_bytes(b"q" * 32)))
+BOTH_KEYS = make_policy(LOG.vkey, [cosigner.key.vkey for cosigner in HYBRID])
 NOW_S = 1_790_000_000
 
 
@@ -40,6 +43,11 @@ def leaves(first: int, end: int) -> list[bytes]:
 
 def new_witness(number: int = 0, disk: Disk | None = None) -> LocalWitness:
     return LocalWitness.create(disk or SimDisk(), "/witness", [COSIGNERS[number]], {ORIGIN: [LOG]})
+
+
+def hybrid_witness() -> LocalWitness:
+    """Signs with Ed25519 and ML-DSA-44, as a home's own witness does; for the policy BOTH_KEYS."""
+    return LocalWitness.create(SimDisk(), "/witness", HYBRID, {ORIGIN: [LOG]})
 
 
 def create(disk: Disk, witnesses: Sequence[Witness], policy: str = POLICY) -> Log:

@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anchor.embedded import LedgerKeys, create_ledger, embedded_policy, log_origin
 from anchor.leaf import RelocateLeaf, manifest_leaf, organisation_key_name, sign_leaf
 from anchor.log import Log
 from anchor.manifest import Extent, Manifest, object_id, sign_manifest
@@ -35,15 +34,13 @@ from core.identity import public_bytes
 from core.ids import ObjectId, PeerId, PoolId, ShardRoot
 from core.ports import Address
 from erasure.scheme import Scheme
+from tests.anchor.ledgers import BOTH_KEYS, HYBRID, LOG, ORIGIN, create, hybrid_witness
 from tests.sim.disk import SimDisk
 
 POOL_KEY = Ed25519PrivateKey.from_private_bytes(b"P" * 32)
 POOL = PoolId.of_key(public_bytes(POOL_KEY))
 OWNER_KEY = Ed25519PrivateKey.from_private_bytes(b"O" * 32)
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(b"X" * 32)
-LEDGER = LedgerKeys.from_seeds(b"l" * 32, b"w" * 32, b"q" * 32)
-ORIGIN = log_origin("Hospital A")
-POLICY = embedded_policy(ORIGIN, LEDGER)
 SCHEME = Scheme(2, 3)
 ANCHORED_S = 1_790_000_100
 
@@ -71,7 +68,9 @@ def manifest_file(key: Ed25519PrivateKey = OWNER_KEY, pool: PoolId = POOL, creat
     )
 
 
-def roster(policy: str = POLICY, owner: Ed25519PrivateKey = OWNER_KEY, pool_key: Ed25519PrivateKey = POOL_KEY) -> bytes:
+def roster(
+    policy: str = BOTH_KEYS, owner: Ed25519PrivateKey = OWNER_KEY, pool_key: Ed25519PrivateKey = POOL_KEY
+) -> bytes:
     organisations = [
         Organisation(
             "Clinic B",
@@ -100,16 +99,16 @@ class Scene:
 
 @cache
 def scene() -> Scene:
-    log = create_ledger(SimDisk(), "/anchor", ORIGIN, LEDGER, now_s=1_790_000_000)
+    log = create(SimDisk(), [hybrid_witness()], BOTH_KEYS)
     log.append([leaf_of(manifest_file(created_s=number)) for number in range(5)], ANCHORED_S)
     data = manifest_file()
     (anchored,) = log.append([leaf_of(data)], ANCHORED_S)
-    return Scene(log, data, Receipt(object_id(data), anchored.proof_file(), POLICY, roster()))
+    return Scene(log, data, Receipt(object_id(data), anchored.proof_file(), BOTH_KEYS, roster()))
 
 
 def receipt_for(leaf: bytes, object_: ObjectId | None = None, roster_file: bytes | None = None) -> Receipt:
     (anchored,) = scene().log.append([leaf], ANCHORED_S)
-    return Receipt(object_ or scene().receipt.object, anchored.proof_file(), POLICY, roster_file or roster())
+    return Receipt(object_ or scene().receipt.object, anchored.proof_file(), BOTH_KEYS, roster_file or roster())
 
 
 def check(receipt: Receipt) -> ReceiptStatement:
@@ -120,7 +119,7 @@ def test_a_receipt_states_where_when_and_by_whom_it_was_anchored() -> None:
     statement = check(parse_receipt(encode_receipt(scene().receipt)))
     assert statement.object == object_id(scene().manifest)
     assert (statement.origin, statement.index, statement.tree_size) == (ORIGIN, 5, 6)
-    assert statement.cosigners == (f"{ORIGIN}/witness",)
+    assert statement.cosigners == (HYBRID[0].key.name,)
     assert (statement.time_s, statement.leaf.time_s) == (ANCHORED_S, 1_790_000_000)
     assert (statement.organisation, statement.pool, statement.pool_name, statement.epoch) == (
         "Hospital A",
@@ -170,7 +169,7 @@ def test_a_roster_of_another_pool_is_refused_when_ours_is_pinned() -> None:
 
 
 def test_a_policy_that_is_not_on_the_roster_is_refused() -> None:
-    weaker = make_policy(Ed25519Signer(ORIGIN, LEDGER.log).key.vkey, [])
+    weaker = make_policy(LOG.vkey, [])
     with pytest.raises(ReceiptError, match="not that of any organisation"):
         check(replace(scene().receipt, policy=weaker))
     assert check(replace(scene().receipt, policy=weaker, roster=roster(weaker))).cosigners == ()
@@ -224,8 +223,8 @@ def test_a_manifest_of_another_owner_or_scheme_is_refused() -> None:
 
 def test_organisations_that_share_a_log_are_told_apart_by_their_keys() -> None:
     shared = [
-        Organisation("First", b"issuer", public_bytes(OTHER_KEY), b"sealing", POLICY),
-        Organisation("Second", b"issuer", public_bytes(OWNER_KEY), b"sealing", POLICY),
+        Organisation("First", b"issuer", public_bytes(OTHER_KEY), b"sealing", BOTH_KEYS),
+        Organisation("Second", b"issuer", public_bytes(OWNER_KEY), b"sealing", BOTH_KEYS),
     ]
     data = sign_roster(POOL_KEY, pool_name="test", epoch=1, organisations=shared, seeds=[])
     assert check(replace(scene().receipt, roster=data)).organisation == "Second"

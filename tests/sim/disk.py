@@ -151,6 +151,8 @@ class SimDisk:
                 node = Folder()
                 drive.change_names((folder, name, node))
                 drive.step("make folder", done)
+            if name and folder.durable.get(name, (None, 0))[0] is not node:
+                # Also one that a killed process made and did not come to sync.
                 drive.step("sync folder", posixpath.dirname(done))
                 drive.settle_names(folder)
             if isinstance(node, File):

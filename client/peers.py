@@ -104,6 +104,11 @@ class Peers:
             line = self._lines.setdefault(address, _Line())
             line.failed_at, line.failure = trio.current_time(), failure
 
+    def forgive(self) -> None:
+        """Try everybody again, also those that failed a moment ago: somebody asks how things are now."""
+        for line in self._lines.values():
+            line.failed_at = float("-inf")
+
     def refusal(self) -> PeerRefusedError | None:
         """Why somebody who was reached was refused, or refused us; None when nobody was."""
         failures = (line.failure for line in self._lines.values())

@@ -230,6 +230,8 @@ class Node:
 
     async def start_job(self, message: StartJob) -> Job:
         assert self.care is not None
+        # A peer that came up a moment after we missed it is not silent.
+        self.peers.forgive()
         return self.care.start_job(message)
 
     async def poll_job(self, message: PollJob) -> Job:

@@ -170,7 +170,7 @@ class Examination:
         """What was looked at, and what may have escaped."""
         if self.full:
             return f"every share of {self.checked_shards} shards re-read by its holder, {self.sampled} shares compared"
-        if self.sampled >= self.shares:
+        if self.sampled >= self.shares and all(state.ok for state in self.states):
             return f"all {self.shares:,} shares read and compared"
         escapes = (1 - SUPPOSED_LOSS) ** self.least_sampled
         return (

@@ -34,6 +34,8 @@ class CareEntry:
     health: Health | None
     """None: the object waits for its first look; ``checked_s`` is only its place in the queue."""
     spare: int
+    again: bool = False
+    """Another peer should be mending it: look again soon whether it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class CareBook:
         """Put the object at the end of the queue, if its look has not done so."""
         entry = self._entries.get(name)
         if entry is not None and entry.checked_s < now_s:
-            self.note(name, replace(entry, checked_s=now_s))
+            self.note(name, replace(entry, checked_s=now_s, again=False))
 
     def summary(self, names: Sequence[ObjectId]) -> CareSummary:
         """Over the objects that are held now."""
@@ -120,6 +122,7 @@ def _pack_entry(entry: CareEntry) -> bytes:
             "health": entry.health.value if entry.health else "",
             # The schema's integers have no sign.
             "spare": max(0, entry.spare + SPARE_MAX),
+            "again": entry.again,
         }
     )
 
@@ -136,6 +139,7 @@ def _parse_entry(data: bytes) -> CareEntry:
         verified_s=fields.integer("verified", high=SECONDS_MAX),
         health=health,
         spare=fields.integer("spare", high=2 * SPARE_MAX) - SPARE_MAX,
+        again=fields.flag("again"),
     )
     fields.end()
     return entry

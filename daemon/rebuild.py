@@ -53,10 +53,13 @@ def make_shares(runs: Mapping[int, ShareRun], wanted: Sequence[int], scheme: Sch
     """Shares ``wanted`` of the chunks that ``runs`` cover. Raises as ``rebuild_shares``."""
     count = len(next(iter(runs.values())).shares)
     columns: dict[int, list[Buffer]] = {share: [] for share in wanted}
+    missing = [share for share in wanted if share not in runs]
     for chunk in range(count):
-        made = rebuild_shares({index: run.shares[chunk] for index, run in runs.items()}, wanted, scheme)
-        for share, data in made.items():
-            columns[share].append(data)
+        # A damaged shard that gave a good share of this chunk needs no other.
+        given: dict[int, Buffer] = {index: run.shares[chunk] for index, run in runs.items()}
+        made = given | rebuild_shares(given, missing, scheme)
+        for share, column in columns.items():
+            column.append(made[share])
     return _Made(
         {share: ShareBatch(tuple(map(len, column)), b"".join(column)) for share, column in columns.items()},
         {share: tuple(leaf_digest(data) for data in column) for share, column in columns.items()},

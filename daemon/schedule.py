@@ -21,6 +21,8 @@ from daemon.sweep import Sweeper
 # An idle peer wakes no more often than this, and not much less, so that clock jumps do not matter for long.
 WAKE_MIN_S = 10.0
 WAKE_MAX_S = 600.0
+# Somebody else's repair is done by then, or has failed.
+AGAIN_AFTER_S = 3600.0
 # Tidying reads 64 bytes of each shard; what is abandoned shall not stay much longer than the day it is given.
 TIDY_EVERY_MAX_S = 86_400.0
 # Somebody who saw the damage may be mending it this very moment.
@@ -43,7 +45,9 @@ def next_turn(
     def due_s(entry: CareEntry) -> float:
         # After a clock was set back, what was seen in the future was seen now.
         seen_s = min(float(entry.checked_s), now_s)
-        return 0.0 if seen_s < hurry_since_s else seen_s + period_s
+        if seen_s < hurry_since_s:
+            return 0.0
+        return seen_s + (min(AGAIN_AFTER_S, period_s) if entry.again else period_s)
 
     turns = [(due_s(entry), entry.spare, name) for name, entry in entries.items()]
     if not turns:
@@ -83,7 +87,7 @@ class Schedule:
         self._minute_of_day = minute_of_day
         self._exclusive = exclusive
         self._suspects = suspects
-        self._hurry_since_s = 0.0
+        self._hurry_since_s = 0
         self._suspect_at = float("inf")
         self._tidy_every_s = min(settings.period_s, TIDY_EVERY_MAX_S)
         self._tidy_at_s = clock.now() + self._random.uniform(0.0, self._tidy_every_s)
@@ -96,7 +100,8 @@ class Schedule:
 
     def hurry(self) -> None:
         """A peer was given up: every object is looked at once, now."""
-        self._hurry_since_s = self._clock.now()
+        # In whole seconds, as looks are noted: one that ends in this very second is not due again.
+        self._hurry_since_s = int(self._clock.now())
         self._wake.set()
 
     async def run(self) -> None:
@@ -104,7 +109,7 @@ class Schedule:
             pause_s = WAKE_MAX_S
             if self._in_window():
                 pause_s = await self._work()
-            pause_s = min(pause_s, self._suspect_at - trio.current_time())
+            pause_s = min(pause_s, WAKE_MAX_S, self._suspect_at - trio.current_time())
             self._wake = trio.Event()
             await trio.sleep(WAKE_MIN_S)
             with trio.move_on_after(max(0.0, pause_s - WAKE_MIN_S)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from client.health import Health, ShardState
+from client.health import Health, ShardState, Status
 from core.errors import MoorageError
 from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
@@ -26,6 +26,12 @@ from daemon.visit import Seen, Visitor, once_each
 # hold their examinations (about 100 KiB for a large one) in memory.
 PENDING_MAX = 64
 
+_PAPERS = (
+    FindingKind.MANIFEST_MISSING,
+    FindingKind.MANIFEST_CORRUPT,
+    FindingKind.RECEIPT_MISSING,
+    FindingKind.RECEIPT_CORRUPT,
+)
 # A repair does nothing about these.
 _LASTING = (FindingKind.UNREPAIRABLE, FindingKind.MISPLACED)
 
@@ -52,6 +58,12 @@ class SweepReport:
         self.findings += findings
         self.repairs += repairs
         self.unrepaired += unrepaired
+
+
+def _unmended_papers(findings: Sequence[Finding], repairs: Sequence[Finding]) -> bool:
+    """Whether some holder's copy was bad and nobody has restored it. Restored copies name no share."""
+    bad = {finding.holder for finding in findings if finding.kind in _PAPERS}
+    return bool(bad - {finding.holder for finding in repairs if finding.share is None})
 
 
 class Sweeper:
@@ -136,9 +148,12 @@ class Sweeper:
         await self.write_down(findings, repairs)
         if seen.examination is not None and not seen.shelved.trash:
             states = mended.states if mended else seen.examination.states
-            await self._remember(seen, states, healed=not unrepaired)
+            lasting = any(finding.kind in _LASTING for finding in findings)
+            silent = any(state.status is Status.SILENT for state in states)
+            open_faults = unrepaired or _unmended_papers(findings, repairs)
+            await self._remember(seen, states, healed=not open_faults, again=not (lasting or silent))
 
-    async def _remember(self, seen: Seen, states: Sequence[ShardState], *, healed: bool) -> None:
+    async def _remember(self, seen: Seen, states: Sequence[ShardState], *, healed: bool, again: bool) -> None:
         """``healed``: all that was found is mended. ``verified_s`` waits for a look that finds nothing at all."""
         assert seen.examination is not None
         now_s = int(self._clock.now())
@@ -149,6 +164,7 @@ class Sweeper:
             verified_s=now_s if found is Health.FULL else before.verified_s if before else 0,
             health=Health.FULL if healed else found,
             spare=replace(seen.examination, states=tuple(states)).spare,
+            again=again and not healed,
         )
         token = self._chance.token(4).hex()
         try:

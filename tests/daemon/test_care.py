@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import trio
+
 from client.care import CareReport, parse_report
 from client.health import Health
+from client.ledger import open_log
 from client.verify import examine
+from core.errors import CorruptError
 from core.findings import FindingKind
-from core.ids import PeerId
-from tests.daemon.care_pool import CarePool, Put
-from wire.messages import Job
+from core.ids import PeerId, ShardRoot
+from core.limits import CHUNK_BYTES
+from daemon.settings import Settings, SweepSettings
+from tests.daemon.care_pool import SCHEME, CarePool, Put
+from wire.messages import Job, Read
 
 
 def report_of(job: Job) -> CareReport:
@@ -30,4 +40,386 @@ async def test_a_whole_object_is_full_and_nothing_is_written(autojump_clock: obj
         report = report_of(await pool.job("peer-1"))
     assert (report.checked, report.findings, report.repairs, report.unrepaired) == (1, (), (), 0)
     assert pool.sent_bytes == 0
+    assert pool.everything_is_whole(put)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something done to peer-2's copy of share of extent 0, and what the sweep must say of it."""
+
+    name: str
+    damage: Callable[[CarePool, Put, PeerId, str], None]
+    kind: FindingKind
+    chunk: int | None = None
+    strays: int = 0
+
+
+def _share(put: Put, peer: PeerId) -> int:
+    return put.manifest.groups[0].index(peer)
+
+
+def _flip(at: int) -> Callable[[CarePool, Put, PeerId, str], None]:
+    return lambda pool, put, peer, path: pool.flip(path, at)
+
+
+def _cut(pool: CarePool, put: Put, peer: PeerId, path: str) -> None:
+    pool.write(path, pool.read(path)[:-100])
+
+
+def _empty(pool: CarePool, put: Put, peer: PeerId, path: str) -> None:
+    pool.write(path, b"")
+
+
+def _grow(pool: CarePool, put: Put, peer: PeerId, path: str) -> None:
+    pool.write(path, pool.read(path) + b"\0")
+
+
+def _remove(pool: CarePool, put: Put, peer: PeerId, path: str) -> None:
+    pool.disk.unlink(path)
+
+
+def _rename(pool: CarePool, put: Put, peer: PeerId, path: str) -> None:
+    pool.disk.rename(path, path + ".bak")
+
+
+def _rename_to_another_root(pool: CarePool, put: Put, peer: PeerId, path: str) -> None:
+    data = pool.read(path)
+    pool.disk.unlink(path)
+    pool.write(pool.path(peer, ShardRoot(b"\xab" * 32)), data)
+
+
+def _put_another_in_its_place(pool: CarePool, put: Put, peer: PeerId, path: str) -> None:
+    pool.write(path, pool.read(pool.path(peer, put.root(1, _share(put, peer)))))
+
+
+# A shard of 4 chunks: head of 64 bytes, shares from there, foot of 4 * 36 + 16 bytes at the end.
+FAULTS = [
+    Fault("a byte of the head's magic", _flip(0), FindingKind.CORRUPT),
+    Fault("a byte of the head's root", _flip(40), FindingKind.CORRUPT),
+    Fault("the first byte of a share", _flip(64), FindingKind.CORRUPT, chunk=0),
+    Fault("a byte of the third share", _flip(64 + 2 * 65_540 + 7), FindingKind.CORRUPT, chunk=2),
+    Fault("a leaf in the foot", _flip(-60), FindingKind.CORRUPT),
+    Fault("the last byte", _flip(-1), FindingKind.CORRUPT),
+    Fault("cut short", _cut, FindingKind.CORRUPT),
+    Fault("empty", _empty, FindingKind.CORRUPT),
+    Fault("grown", _grow, FindingKind.CORRUPT),
+    Fault("another shard in its place", _put_another_in_its_place, FindingKind.CORRUPT),
+    Fault("removed", _remove, FindingKind.MISSING),
+    Fault("renamed", _rename, FindingKind.MISSING, strays=1),
+    Fault("renamed to another root", _rename_to_another_root, FindingKind.MISSING, strays=1),
+]
+
+
+@pytest.mark.parametrize("sweeper", ["peer-2", "peer-5"], ids=["seen by its holder", "seen by another"])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+async def test_each_fault_is_exactly_one_finding_and_is_gone_afterwards(
+    autojump_clock: object, fault: Fault, sweeper: str
+) -> None:
+    pool = CarePool()
+    put = pool.put()
+    peer = pool.peers["peer-2"].peer
+    share = _share(put, peer)
+    fault.damage(pool, put, peer, pool.path(peer, put.root(0, share)))
+    async with pool.caring(sweeper):
+        report = report_of(await pool.job(sweeper))
+        found = [item for item in report.findings if item.kind is not FindingKind.STRAY]
+        assert [
+            (item.kind, item.holder, item.object, item.extent, item.share, item.chunk, item.root) for item in found
+        ] == [(fault.kind, peer, put.object, 0, share, fault.chunk, put.root(0, share))]
+        assert len(report.findings) - len(found) == (fault.strays if sweeper == "peer-2" else 0)
+        assert [item.kind for item in report.repairs] == [FindingKind.REPAIRED]
+        assert report.unrepaired == 0
+        kinds = [finding.kind for finding in pool.journalled(sweeper) if finding.kind is not FindingKind.STRAY]
+        assert kinds == [fault.kind, FindingKind.REPAIRED]
+        again = report_of(await pool.job(sweeper))
+    assert [item.kind for item in again.findings if item.kind is not FindingKind.STRAY] == []
+    assert await health(pool, put) is Health.FULL
+    assert fault.strays or pool.everything_is_whole(put)
+
+
+async def test_two_swapped_shards_are_two_findings(autojump_clock: object) -> None:
+    pool = CarePool()
+    put = pool.put()
+    peer = pool.peers["peer-2"].peer
+    paths = [pool.path(peer, put.root(number, _share(put, peer))) for number in (0, 1)]
+    first, second = (pool.read(path) for path in paths)
+    pool.write(paths[0], second)
+    pool.write(paths[1], first)
+    async with pool.caring("peer-2"):
+        report = report_of(await pool.job("peer-2"))
+    assert sorted((item.kind, item.extent, item.chunk) for item in report.findings) == [
+        (FindingKind.CORRUPT, 0, None),
+        (FindingKind.CORRUPT, 1, None),
+    ]
+    assert pool.everything_is_whole(put)
+
+
+PAPERS = [
+    ("manifests", FindingKind.MANIFEST_CORRUPT, FindingKind.MANIFEST_MISSING),
+    ("receipts", FindingKind.RECEIPT_CORRUPT, FindingKind.RECEIPT_MISSING),
+]
+
+
+@pytest.mark.parametrize("sweeper", ["peer-2", "peer-5"], ids=["seen by its holder", "seen by another"])
+@pytest.mark.parametrize("missing", [False, True], ids=["flipped", "missing"])
+@pytest.mark.parametrize(("folder", "corrupt", "absent"), PAPERS, ids=lambda item: str(item))
+async def test_bad_papers_are_found_and_restored(
+    autojump_clock: object, folder: str, corrupt: FindingKind, absent: FindingKind, missing: bool, sweeper: str
+) -> None:
+    pool = CarePool()
+    put = pool.put()
+    holder = pool.peers["peer-2"]
+    path = holder.home.path(folder, str(put.object))
+    if missing:
+        pool.disk.unlink(path)
+    else:
+        pool.flip(path, 200)
+    async with pool.caring(sweeper):
+        report = report_of(await pool.job(sweeper))
+    kind = absent if missing else corrupt
+    assert [(item.kind, item.holder, item.object) for item in report.findings] == [(kind, holder.peer, put.object)]
+    assert len(report.repairs) == 1
+    assert pool.everything_is_whole(put)
+
+
+async def test_two_corrupt_of_six_are_both_repaired_without_spare_peers(autojump_clock: object) -> None:
+    pool = CarePool()
+    put = pool.put()
+    for share in (1, 4):
+        pool.flip(pool.path(put.holder(0, share), put.root(0, share)), 100)
+    assert await health(pool, put) is Health.CRITICAL
+    async with pool.caring("peer-3"):
+        report = report_of(await pool.job("peer-3", "repair"))
+    assert len(report.repairs) == 2
+    assert pool.everything_is_whole(put)
+
+
+async def test_one_lost_shard_writes_one_and_moves_no_more_than_it_must(autojump_clock: object) -> None:
+    pool = CarePool()
+    put = pool.put([20 * CHUNK_BYTES])
+    share = 3
+    pool.disk.unlink(pool.path(put.holder(0, share), put.root(0, share)))
+    sweeper = next(item for item in pool.peers.values() if item.peer not in (put.holder(0, share),))
+    async with pool.caring(sweeper.name):
+        await pool.job(sweeper.name, "sweep", full=False)
+        before = (pool.read_bytes, pool.sent_bytes)
+        pool.disk.unlink(pool.path(put.holder(0, share), put.root(0, share)))
+        pool.read_bytes = pool.sent_bytes = 0
+        report = report_of(await pool.job(sweeper.name, "repair"))
+    assert [item.share for item in report.repairs] == [share]
+    shard_bytes = put.manifest.extents[0].sealed_bytes / SCHEME.needed
+    assert before[1] <= shard_bytes * 1.02
+    assert pool.sent_bytes <= shard_bytes * 1.02
+    # One share of each shard is compared on the way.
+    moved = pool.read_bytes + pool.sent_bytes
+    assert moved <= (SCHEME.needed + 1) * shard_bytes * 1.02 + 12 * 65_540
+
+
+async def test_a_wiped_peer_gets_all_its_shards_back(autojump_clock: object) -> None:
+    pool = CarePool()
+    puts = [pool.put(seed=number) for number in range(3)]
+    peer = pool.peers["peer-4"]
+    for put in puts:
+        for _, _, root, holder in put.manifest.shards():
+            if holder == peer.peer:
+                pool.disk.unlink(pool.path(holder, root))
+        for folder in ("manifests", "receipts"):
+            pool.disk.unlink(peer.home.path(folder, str(put.object)))
+    async with pool.caring("peer-1"):
+        report = report_of(await pool.job("peer-1"))
+    missing = [item for item in report.findings if item.kind is FindingKind.MISSING]
+    assert len(missing) == 9
+    assert report.unrepaired == 0
+    assert all(pool.everything_is_whole(put) for put in puts)
+
+
+# --- silence ------------------------------------------------------------------------------------
+
+
+async def test_silence_is_degraded_and_not_repaired_within_its_grace(autojump_clock: object) -> None:
+    pool = CarePool(peers=9)
+    put = pool.put()
+    silent = [put.holder(0, share) for share in (0, 1)]
+    for peer in silent:
+        pool.by_id[peer].state = "down"
+    assert await health(pool, put) is Health.DEGRADED
+    sweeper = pool.by_id[put.holder(0, 5)].name
+    async with pool.caring(sweeper):
+        report = report_of(await pool.job(sweeper))
+    assert {item.kind for item in report.findings} == {FindingKind.SILENT}
+    assert {item.holder for item in report.findings} == set(silent)
+    assert report.repairs == ()
+    assert report.unrepaired == 6
+
+
+async def test_a_repair_gives_a_silent_holder_no_grace_and_its_return_ends_without_duplicates(
+    autojump_clock: object,
+) -> None:
+    pool = CarePool(peers=9)
+    put = pool.put()
+    gone = pool.by_id[put.holder(0, 2)]
+    gone.state = "down"
+    sweeper = pool.by_id[put.holder(0, 5)].name
+    async with pool.caring():
+        report = report_of(await pool.job(sweeper, "repair", grace=False))
+        repairs = report.repairs
+        assert [(item.kind, item.extent, item.share) for item in repairs] == [
+            (FindingKind.RELOCATED, number, 2) for number in (0, 1, 2)
+        ]
+        (new,) = {item.holder for item in repairs}
+        assert new is not None
+        assert new not in put.manifest.holders()
+        assert await health(pool, put) is Health.FULL
+        await trio.sleep(20)
+        assert pool.provided[put.object, new].shards == ((0, 2), (1, 2), (2, 2))
+        gone.state = "up"
+        duplicates = report_of(await pool.job(pool.by_id[new].name))
+    removed = duplicates.repairs
+    assert [(item.kind, item.holder) for item in removed] == [(FindingKind.REMOVED, new)] * 3
+    assert pool.by_id[new].store.have([put.root(number, 2) for number in range(3)]) == [False] * 3
+    assert pool.provided[put.object, new].shards == ()
+    assert pool.everything_is_whole(put)
+    log = open_log(pool.disk, pool.peers[sweeper].home)
+    assert log.size() == 3
+
+
+async def test_without_a_legal_home_a_shard_of_a_silent_peer_waits_and_this_is_said(autojump_clock: object) -> None:
+    pool = CarePool()
+    put = pool.put([1000])
+    pool.by_id[put.holder(0, 2)].state = "down"
+    sweeper = pool.by_id[put.holder(0, 5)].name
+    async with pool.caring(sweeper):
+        report = report_of(await pool.job(sweeper, "repair", grace=False))
+    kinds = [item.kind for item in report.findings]
+    assert kinds == [FindingKind.SILENT] * 2 + [FindingKind.UNREPAIRABLE] * 2
+    assert "placement" in report.findings[-1].detail
+    assert pool.sent_bytes == 0
+
+
+async def test_a_hung_peer_costs_one_patience(autojump_clock: object) -> None:
+    pool = CarePool(peers=9)
+    put = pool.put([3 * CHUNK_BYTES] * 5)
+    pool.by_id[put.holder(0, 1)].state = "hung"
+    began = trio.current_time()
+    assert await health(pool, put) is Health.DEGRADED
+    assert trio.current_time() - began <= 5.0
+    sweeper = pool.by_id[put.holder(0, 5)].name
+    async with pool.caring(sweeper):
+        began = trio.current_time()
+        await pool.job(sweeper)
+        assert trio.current_time() - began <= 5.0
+
+
+async def test_more_losses_than_spare_are_said_and_nothing_is_touched(autojump_clock: object) -> None:
+    pool = CarePool()
+    put = pool.put([1000])
+    for share in (0, 2, 4):
+        pool.flip(pool.path(put.holder(0, share), put.root(0, share)), 70)
+    assert await health(pool, put) is Health.LOST
+    sweeper = pool.by_id[put.holder(0, 0)]
+    async with pool.caring(sweeper.name):
+        report = report_of(await pool.job(sweeper.name))
+    assert [item.kind for item in report.findings] == [FindingKind.CORRUPT] * 3 + [FindingKind.UNREPAIRABLE]
+    assert sweeper.store.have([put.root(0, 0)]) == [True]
+
+
+async def test_damaged_shards_help_each_other_when_whole_ones_are_too_few(autojump_clock: object) -> None:
+    pool = CarePool()
+    put = pool.put([4 * CHUNK_BYTES])
+    for share, chunk in ((0, 0), (2, 1), (4, 2)):
+        pool.flip(pool.path(put.holder(0, share), put.root(0, share)), 64 + chunk * 65_540)
+    assert await health(pool, put) is Health.CRITICAL
+    async with pool.caring("peer-1"):
+        report = report_of(await pool.job("peer-1"))
+    assert len(report.repairs) == 3
+    assert pool.everything_is_whole(put)
+
+
+async def test_a_holder_that_refuses_is_replaced_by_another(autojump_clock: object) -> None:
+    pool = CarePool(peers=9)
+    put = pool.put([1000])
+    full = pool.by_id[put.holder(0, 3)]
+    pool.disk.unlink(pool.path(full.peer, put.root(0, 3)))
+    full.store._guard._refusal = "sick"
+    full.store._guard._refused_at_s = pool.clock.now()
+    sweeper = pool.by_id[put.holder(0, 5)]
+    async with pool.caring(sweeper.name):
+        report = report_of(await pool.job(sweeper.name, "repair"))
+    (repair,) = report.repairs
+    assert repair.kind is FindingKind.RELOCATED
+    assert repair.holder not in put.manifest.holders()
+
+
+# --- what is no object's ------------------------------------------------------------------------
+
+
+async def test_abandoned_shards_go_after_a_day_and_not_before(autojump_clock: object) -> None:
+    pool = CarePool()
+    puts = [pool.put(seed=number) for number in range(6)]
+    peer = pool.peers["peer-1"]
+    lost = puts[0]
+    for folder in ("manifests", "receipts"):
+        for item in pool.peers.values():
+            pool.disk.unlink(item.home.path(folder, str(lost.object)))
+    held = peer.store.statistics().shards
+    async with pool.caring("peer-1"):
+        await pool.job("peer-1")
+        assert peer.store.statistics().shards == held
+        await trio.sleep(86_400)
+        report = report_of(await pool.job("peer-1"))
+    assert peer.store.statistics().shards == held - 3
+    assert [item.kind for item in report.repairs] == [FindingKind.REMOVED] * 3
+
+
+async def test_a_put_without_a_receipt_is_left_alone_for_a_day(autojump_clock: object) -> None:
+    pool = CarePool()
+    put = pool.put(with_receipt=False)
+    peer = pool.peers["peer-1"]
+    async with pool.caring("peer-1"):
+        report = report_of(await pool.job("peer-1"))
+        assert (report.findings, report.repairs, report.unrepaired) == ((), (), 0)
+        await trio.sleep(90_000)
+        await pool.job("peer-1")
+    assert peer.store.documents.names("manifest") == ()
+    assert pool.peers["peer-2"].store.documents.names("manifest") == (put.object,)
+
+
+# --- by itself ----------------------------------------------------------------------------------
+
+
+async def test_a_flipped_byte_is_found_and_mended_within_a_period_by_nobodys_order(autojump_clock: object) -> None:
+    pool = CarePool(settings=Settings(sweep=SweepSettings(period_days=0.5)))
+    puts = [pool.put([1000, 2000], seed=number) for number in range(4)]
+    put = puts[2]
+    pool.flip(pool.path(put.holder(1, 4), put.root(1, 4)), 90)
+    async with pool.caring():
+        await trio.sleep(12 * 3600 + 2 * 3600)
+        assert pool.everything_is_whole(put)
+        for peer in pool.peers.values():
+            summary = await peer.care.summary()
+            assert (summary.objects, summary.at_risk, summary.never_checked) == (4, 0, 0)
+
+
+async def test_a_peer_that_stays_away_is_replaced_after_its_grace_by_nobodys_order(autojump_clock: object) -> None:
+    pool = CarePool(peers=9)
+    puts = [pool.put([1000], seed=number) for number in range(3)]
+    async with pool.caring():
+        gone = pool.by_id[puts[0].holder(0, 0)]
+        gone.state = "down"
+        await trio.sleep(20 * 3600)
+        assert not pool.provided
+        await trio.sleep(8 * 3600)
+        for put in puts:
+            assert await health(pool, put) is Health.FULL
+
+
+async def test_what_a_reader_found_damaged_is_mended_within_minutes(autojump_clock: object) -> None:
+    pool = CarePool()
+    put = pool.put()
+    holder = pool.by_id[put.holder(0, 1)]
+    pool.flip(pool.path(holder.peer, put.root(0, 1)), 64)
+    async with pool.caring(holder.name):
+        with pytest.raises(CorruptError):
+            await pool.view().request(holder.peer, Read(put.root(0, 1), 0, 1))
+        await trio.sleep(120)
     assert pool.everything_is_whole(put)

@@ -174,8 +174,8 @@ class Examination:
             return f"all {self.shares:,} shares read and compared"
         escapes = (1 - SUPPOSED_LOSS) ** self.least_sampled
         return (
-            f"sampled {self.sampled:,} of {self.shares:,} shares; a holder that lost {SUPPOSED_LOSS:.0%} of its shares "
-            f"escapes with probability {_percent(escapes)}"
+            f"sampled {self.sampled:,} of {self.shares:,} shares; "
+            f"a holder that lost {100 * SUPPOSED_LOSS:.0f} % of its shares escapes with probability {_percent(escapes)}"
         )
 
 

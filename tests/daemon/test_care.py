@@ -20,6 +20,8 @@ from daemon.settings import Settings, SweepSettings
 from tests.daemon.care_pool import SCHEME, CarePool, Put
 from wire.messages import Job, Read
 
+DAY_S = 86_400
+
 
 def report_of(job: Job) -> CareReport:
     assert job.finished
@@ -199,7 +201,7 @@ async def test_one_lost_shard_writes_one_and_moves_no_more_than_it_must(autojump
     put = pool.put([20 * CHUNK_BYTES])
     share = 3
     pool.disk.unlink(pool.path(put.holder(0, share), put.root(0, share)))
-    sweeper = next(item for item in pool.peers.values() if item.peer not in (put.holder(0, share),))
+    sweeper = next(item for item in pool.peers.values() if item.peer != put.holder(0, share))
     async with pool.caring(sweeper.name):
         await pool.job(sweeper.name, "sweep", full=False)
         before = (pool.read_bytes, pool.sent_bytes)
@@ -365,7 +367,7 @@ async def test_abandoned_shards_go_after_a_day_and_not_before(autojump_clock: ob
     async with pool.caring("peer-1"):
         await pool.job("peer-1")
         assert peer.store.statistics().shards == held
-        await trio.sleep(86_400)
+        await trio.sleep(DAY_S)
         report = report_of(await pool.job("peer-1"))
     assert peer.store.statistics().shards == held - 3
     assert [item.kind for item in report.repairs] == [FindingKind.REMOVED] * 3
@@ -378,7 +380,8 @@ async def test_a_put_without_a_receipt_is_left_alone_for_a_day(autojump_clock: o
     async with pool.caring("peer-1"):
         report = report_of(await pool.job("peer-1"))
         assert (report.findings, report.repairs, report.unrepaired) == ((), (), 0)
-        await trio.sleep(90_000)
+        await trio.sleep(DAY_S)
+        await trio.sleep(60)
         await pool.job("peer-1")
     assert peer.store.documents.names("manifest") == ()
     assert pool.peers["peer-2"].store.documents.names("manifest") == (put.object,)

@@ -1,0 +1,229 @@
+"""Turns, jobs and what is remembered between them."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.care import parse_report
+from client.health import Health
+from core.errors import BusyError, CorruptError, RefusedError
+from core.findings import Finding, FindingKind
+from core.ids import ObjectId, PeerId
+from core.limits import FRAME_BODY_MAX_BYTES
+from daemon.carebook import CareBook, CareEntry
+from daemon.jobs import JOBS_KEPT_MAX, JOBS_WAITING_MAX, Jobs, encode_report
+from daemon.pace import Pace
+from daemon.schedule import AGAIN_AFTER_S, next_turn
+from daemon.silence import Silence
+from daemon.sweep import Progress, SweepReport
+from tests.sim.disk import SimDisk
+from tests.sim.drive import SimDrive
+from wire.messages import StartJob
+
+WEEK_S = 7 * 86_400.0
+NOW_S = 1_800_000_000
+A, B, C = (ObjectId(bytes([number]) * 32) for number in range(3))
+P, Q = (PeerId(bytes([number]) * 32) for number in range(2))
+SWEEP = StartJob("sweep", False, True, ())
+
+
+def entry(age_s: float, *, spare: int = 2, again: bool = False) -> CareEntry:
+    return CareEntry(int(NOW_S - age_s), 0, Health.FULL, spare, again)
+
+
+@pytest.mark.parametrize(
+    ("entries", "hurry_since_s", "name", "due_in_s"),
+    [
+        ({A: entry(10), B: entry(20)}, 0, B, WEEK_S - 20),
+        ({A: entry(WEEK_S + 5), B: entry(WEEK_S + 9)}, 0, B, -9),
+        ({A: entry(10), B: entry(20, again=True)}, 0, B, AGAIN_AFTER_S - 20),
+        ({A: entry(10), B: entry(20, spare=0)}, NOW_S, B, -NOW_S),
+        ({A: entry(10), B: entry(-5000)}, 0, A, WEEK_S - 10),
+        ({B: entry(-WEEK_S)}, 0, B, WEEK_S),
+    ],
+    ids=["the oldest", "overdue", "again soon", "in a hurry: the weakest", "seen in the future", "a clock set back"],
+)
+def test_whose_turn_it_is(
+    entries: dict[ObjectId, CareEntry], hurry_since_s: int, name: ObjectId, due_in_s: float
+) -> None:
+    turn = next_turn(entries, period_s=WEEK_S, hurry_since_s=hurry_since_s, now_s=NOW_S)
+    assert turn is not None
+    assert (turn.object, turn.due_s - NOW_S) == (name, due_in_s)
+
+
+def test_with_nothing_held_it_is_nobodys_turn() -> None:
+    assert next_turn({}, period_s=WEEK_S, hurry_since_s=0, now_s=NOW_S) is None
+
+
+# --- silence ------------------------------------------------------------------------------------
+
+
+def test_a_grace_ends_once_and_an_answer_begins_it_anew() -> None:
+    silence = Silence()
+    silence.note([], [P], 1000)
+    silence.note([], [P], 5000)
+    assert silence.given_up(4599, 3600) == frozenset()
+    assert silence.given_up(4600, 3600) == {P}
+    assert silence.next_end_s(2000, 3600) == 4600
+    silence.note([P], [P, Q], 6000)
+    assert silence.given_up(9000, 3600) == frozenset()
+
+
+def test_a_clock_set_back_never_makes_a_silence_longer() -> None:
+    silence = Silence()
+    silence.note([], [P], 10_000)
+    silence.note([], [P], 2000)
+    assert silence.given_up(5000, 3600) == frozenset()
+    assert silence.given_up(5600, 3600) == {P}
+
+
+def test_a_silence_outlives_a_restart() -> None:
+    disk = SimDisk(SimDrive())
+    silence = Silence()
+    silence.note([], [P], 1000)
+    silence.save(disk, "/state/silence", "a")
+    again = Silence()
+    again.load(disk, "/state/silence")
+    assert again.given_up(4600, 3600) == {P}
+
+
+@given(st.binary(max_size=200))
+def test_a_damaged_file_means_that_nobody_was_silent(data: bytes) -> None:
+    disk = SimDisk(SimDrive())
+    disk.make_folders("/state")
+    with disk.open("/state/silence", "create") as file:
+        file.write_at(0, data)
+    silence = Silence()
+    silence.load(disk, "/state/silence")
+    assert silence.given_up(NOW_S, 0) == frozenset()
+
+
+# --- the book -----------------------------------------------------------------------------------
+
+
+def test_the_book_is_the_same_after_a_restart_and_forgets_what_is_damaged() -> None:
+    disk = SimDisk(SimDrive())
+    book = CareBook(disk, "/care")
+    book.load()
+    book.note(A, CareEntry(NOW_S, NOW_S - 5, Health.FULL, 2))
+    book.note(B, CareEntry(NOW_S, 0, Health.LOST, -4, again=True))
+    book.note(C, CareEntry(NOW_S, 0, None, 0))
+    again = CareBook(disk, "/care")
+    again.load()
+    assert again.entries() == book.entries()
+    summary = again.summary([A, B, C])
+    assert (summary.objects, summary.at_risk, summary.never_checked, summary.oldest_verified_s) == (3, 1, 1, None)
+    assert again.summary([A]).oldest_verified_s == NOW_S - 5
+    with disk.open(f"/care/{A}", "update") as file:
+        file.write_at(0, b"\xff")
+    again.load()
+    assert set(again.entries()) == {B, C}
+    again.forget(B)
+    again.load()
+    assert set(again.entries()) == {C}
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_an_entry_or_none(data: bytes) -> None:
+    disk = SimDisk(SimDrive())
+    disk.make_folders("/care")
+    with disk.open(f"/care/{A}", "create") as file:
+        file.write_at(0, data)
+    book = CareBook(disk, "/care")
+    book.load()
+    assert set(book.entries()) <= {A}
+
+
+# --- jobs ---------------------------------------------------------------------------------------
+
+
+async def test_jobs_run_one_after_the_other_and_are_reported(nursery: trio.Nursery) -> None:
+    gate = trio.Event()
+    order: list[str] = []
+
+    async def run(job: StartJob, progress: Progress) -> SweepReport:
+        order.append(job.job)
+        progress(1, 2)
+        await gate.wait()
+        return SweepReport(checked=7)
+
+    jobs = Jobs(run)
+    nursery.start_soon(jobs.run)
+    first, second = jobs.start(SWEEP), jobs.start(StartJob("repair", False, False, (A,)))
+    await trio.testing.wait_all_tasks_blocked()
+    assert order == ["sweep"]
+    assert (jobs.poll(first.number).done, jobs.poll(first.number).of) == (1, 2)
+    assert jobs.waiting == 2
+    gate.set()
+    await trio.testing.wait_all_tasks_blocked()
+    assert order == ["sweep", "repair"]
+    assert jobs.poll(second.number).finished
+    assert parse_report(bytes(jobs.poll(second.number).body)).checked == 7
+
+
+async def test_a_job_that_fails_says_why(nursery: trio.Nursery) -> None:
+    async def run(job: StartJob, progress: Progress) -> SweepReport:
+        raise CorruptError("the disk is sick")
+
+    jobs = Jobs(run)
+    nursery.start_soon(jobs.run)
+    number = jobs.start(SWEEP).number
+    await trio.testing.wait_all_tasks_blocked()
+    report = parse_report(bytes(jobs.poll(number).body))
+    assert report.unrepaired == 1
+    assert "sick" in report.findings[0].detail
+
+
+async def test_waiting_and_kept_jobs_are_bounded(nursery: trio.Nursery) -> None:
+    async def run(job: StartJob, progress: Progress) -> SweepReport:
+        return SweepReport()
+
+    jobs = Jobs(run)
+    numbers = [jobs.start(SWEEP).number for _ in range(JOBS_WAITING_MAX)]
+    with pytest.raises(BusyError):
+        jobs.start(SWEEP)
+    nursery.start_soon(jobs.run)
+    for _ in range(2 * JOBS_KEPT_MAX):
+        await trio.testing.wait_all_tasks_blocked()
+        jobs.start(SWEEP)
+    with pytest.raises(RefusedError):
+        jobs.poll(numbers[0])
+
+
+def test_a_report_fits_a_frame_whatever_was_found() -> None:
+    findings = [
+        Finding(FindingKind.CORRUPT, A, P, extent=number, share=3, chunk=9, detail="x" * 500) for number in range(5000)
+    ]
+    data = encode_report(SweepReport(1, findings, findings[:3], 5000))
+    assert len(data) <= FRAME_BODY_MAX_BYTES
+    report = parse_report(data)
+    assert report.findings == tuple(findings[: len(report.findings)])
+    assert report.left_off == 5000 - len(report.findings) > 0
+    assert len(report.repairs) == 3
+
+
+# --- pace ---------------------------------------------------------------------------------------
+
+
+async def test_reading_keeps_its_pace(autojump_clock: trio.testing.MockClock) -> None:
+    pace = Pace(10.0)
+    for _ in range(101):
+        await pace.take(1024 * 1024)
+    assert 9.0 <= trio.current_time() <= 10.5
+
+
+async def test_work_stands_back_while_others_are_served_but_not_for_ever(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    busy_until = 3.0
+    pace = Pace(0.0, lambda: max(0.0, trio.current_time() - busy_until))
+    await pace.take(1)
+    assert 4.0 <= trio.current_time() <= 4.2
+    always_busy = Pace(0.0, lambda: 0.0)
+    before = trio.current_time()
+    await always_busy.take(1)
+    assert 9.9 <= trio.current_time() - before <= 10.1

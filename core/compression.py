@@ -19,6 +19,8 @@ ZSTD_LEVEL = 1
 WORTH_SAVING = 16
 # A piece from the middle of the chunk tells whether its bytes come in pairs, at a hundredth of the chunk's cost.
 PROBE_BYTES = 8 * KIB
+# A frame may ask for a window of 128 MiB before its first byte; one that packs a chunk needs the chunk's size.
+_UNPACKING: dict[int, int] = {zstd.DecompressionParameter.window_log_max: CHUNK_BYTES.bit_length() - 1}
 # Names the exact bytes that ``ChunkCompressor`` makes: part of the key derivation (core.sealing). Change the
 # number at its end with anything that changes a choice made here.
 COMPRESSOR = f"zstd-{zstd.zstd_version}-{ZSTD_LEVEL}-1"
@@ -77,7 +79,7 @@ class ChunkCompressor:
 def _unpack(packed: Buffer, chunk_bytes: int) -> bytes:
     try:
         # A bound on the output: a hostile frame must not fill the memory.
-        return zstd.ZstdDecompressor().decompress(packed, chunk_bytes + 1)
+        return zstd.ZstdDecompressor(options=_UNPACKING).decompress(packed, chunk_bytes + 1)
     except zstd.ZstdError as error:
         raise CorruptError(f"chunk does not decompress: {error}") from error
 

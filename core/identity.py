@@ -131,10 +131,11 @@ def issue_certificate(
 
 
 def _one(name: x509.Name, oid: x509.ObjectIdentifier) -> str:
-    values = name.get_attributes_for_oid(oid)
-    if len(values) != 1 or not 0 < len(values[0].value) <= NAME_MAX_CHARACTERS:
-        raise PeerRefusedError(f"certificate: needs exactly one {oid.dotted_string} in its subject")
-    return str(values[0].value)
+    values = [attribute.value for attribute in name.get_attributes_for_oid(oid)]
+    # Names go to logs and terminals: no line ends, no escape sequences.
+    if len(values) != 1 or not 0 < len(values[0]) <= NAME_MAX_CHARACTERS or not str(values[0]).isprintable():
+        raise PeerRefusedError(f"certificate: needs exactly one printable {oid.dotted_string} in its subject")
+    return str(values[0])
 
 
 def _role(text: str) -> Role:

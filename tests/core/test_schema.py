@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.encoding import Value
@@ -91,13 +91,15 @@ def test_a_field_is_taken_once_and_what_nobody_took_is_refused() -> None:
     fields.end()
 
 
+@settings(max_examples=50)
 @given(values.filter(lambda value: not isinstance(value, dict)))
 def test_only_maps_have_fields(value: Value) -> None:
     with pytest.raises(MalformedError, match="not a map"):
         Fields(value, what="thing")
 
 
-@given(st.dictionaries(texts, values, max_size=4))
+@settings(max_examples=30)
+@given(st.dictionaries(texts, values, max_size=3))
 def test_whatever_a_peer_sends_is_taken_or_refused(value: dict[str, Value]) -> None:
     for take, _ in TAKERS.values():
         fields = Fields({"x": None, **value}, what="thing")

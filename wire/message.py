@@ -88,7 +88,9 @@ class Failure(Message):
     text: str
 
     def head(self) -> dict[str, Value]:
-        return {"code": self.code, "text": self.text[:TEXT_MAX_CHARACTERS]}
+        # A path in it may hold bytes that are no UTF-8; those stand in texts as surrogates, which have no encoding.
+        text = self.text[:TEXT_MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
+        return {"code": self.code, "text": text}
 
     @classmethod
     def parse(cls, fields: Fields, body: Buffer) -> Self:

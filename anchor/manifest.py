@@ -16,7 +16,15 @@ from core.encoding import Value, decode, encode
 from core.errors import BadSignatureError, CorruptError, MalformedError, NewerVersionError, UsageError
 from core.identity import ED25519_KEY_BYTES, ED25519_SIGNATURE_BYTES
 from core.ids import DIGEST_BYTES, ObjectId, PeerId, PoolId, ShardRoot
-from core.limits import EXTENT_CHUNKS, MANIFEST_MAX_BYTES, SEALED_CHUNK_MAX_BYTES, TOTAL_SHARES_MAX
+from core.limits import (
+    CHUNK_BYTES,
+    EXTENT_BYTES,
+    EXTENT_CHUNKS,
+    MANIFEST_MAX_BYTES,
+    SEALED_CHUNK_MAX_BYTES,
+    TAG_BYTES,
+    TOTAL_SHARES_MAX,
+)
 from core.schema import Fields, split_column
 from core.sealing import SLOT_MAX_BYTES
 from core.signing import check_signature, sign
@@ -98,6 +106,17 @@ def _extent_value(extent: Extent) -> Value:
 
 def _lengths_column(lengths: Sequence[int]) -> bytes:
     return b"".join(length.to_bytes(4, "big") for length in lengths)
+
+
+def check_extents_fit(extents: int, scheme: Scheme) -> None:
+    """Raises UsageError when a manifest could not list so many extents, before anything is sent.
+
+    ``sign_manifest`` measures exactly; this leaves room for all that is not the roots.
+    """
+    if extents * scheme.total * DIGEST_BYTES > MANIFEST_MAX_BYTES:
+        raise UsageError(
+            f"{extents} extents of 64 MiB at {scheme} are more than one manifest lists: put several objects"
+        )
 
 
 def sign_manifest(key: Ed25519PrivateKey, manifest: Manifest) -> bytes:
@@ -197,10 +216,23 @@ def _parse_body(body: bytes) -> Manifest:
         slots=tuple(_parse_slot(item) for item in fields.items("slots", max_items=SLOTS_MAX)),
     )
     fields.end()
-    chunks = sum(extent.chunks for extent in index)
-    if not index or len(manifest.index_lengths) != chunks or len(manifest.index_codecs) != chunks:
-        raise MalformedError("manifest: the index's chunks, lengths and codecs do not agree")
+    _check_index(manifest)
     return manifest
+
+
+def _check_index(manifest: Manifest) -> None:
+    """What says how to open the index fits its extents: nothing else describes those."""
+    lengths, at = manifest.index_lengths, 0
+    for number, extent in enumerate(manifest.index):
+        plain_bytes = min(EXTENT_BYTES, manifest.index_bytes - number * EXTENT_BYTES)
+        sealed_bytes = sum(lengths[at : at + extent.chunks])
+        at += extent.chunks
+        if extent.chunks != -(-plain_bytes // CHUNK_BYTES) or sealed_bytes != extent.sealed_bytes:
+            raise MalformedError("manifest: the index's size, chunks and lengths do not agree")
+    if not len(lengths) == len(manifest.index_codecs) == at or at * CHUNK_BYTES < manifest.index_bytes:
+        raise MalformedError("manifest: the index's chunks, lengths and codecs do not agree")
+    if any(not TAG_BYTES < length <= SEALED_CHUNK_MAX_BYTES for length in lengths):
+        raise MalformedError("manifest: a chunk of the index cannot be as long as it says")
 
 
 def parse_manifest(data: bytes, *, expected: ObjectId) -> Manifest:

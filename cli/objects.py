@@ -141,7 +141,10 @@ def run_ls(arguments: argparse.Namespace) -> int:
 
 def _list_catalogue(arguments: argparse.Namespace) -> int:
     home, ports = open_home(arguments.home)
-    entries = sorted(ClientMemory(ports.disk, home, ports.chance).objects(), key=lambda entry: entry.created_s)
+    memory = ClientMemory(ports.disk, home, ports.chance)
+    entries = sorted(memory.objects(), key=lambda entry: entry.created_s)
+    for object_id in memory.damaged():
+        print(f"moorage: the catalogue's entry of object {object_id} is damaged; the object is not", file=sys.stderr)
     if arguments.json:
         print_json({"objects": [_object_value(entry) for entry in entries]})
     else:

@@ -11,13 +11,14 @@ from client.placer import Placer
 from client.progress import Progress
 from client.tasks import open_crew
 from client.upload import CodedExtent, upload_extent
-from core.errors import MoorageError, NotEnoughPeersError, PeerUnavailableError
-from core.ids import PeerId
+from core.errors import MoorageError, NotEnoughPeersError, PeerUnavailableError, ProtocolError
+from core.ids import PeerId, ShardRoot
+from core.limits import ROOTS_PER_REQUEST_MAX
 from erasure.codec import share_bytes
 from erasure.merkle import check_share
 from erasure.scheme import Scheme
 from erasure.shardfile import shard_file_bytes
-from wire.messages import Read, Shares
+from wire.messages import Have, Held, Read, Shares
 
 # Every round that does not finish loses at least one peer for this put.
 ROUNDS_MAX = 16
@@ -46,6 +47,7 @@ class ExtentStorer:
         self._scheme = scheme
         self._progress = progress
         self.sent_bytes = 0
+        self._vanished: set[tuple[ShardRoot, PeerId]] = set()
 
     async def store(self, plain: memoryview, key: bytes, group: int) -> DoneExtent:
         """Make the extent durable on one holder per share. Raises NotEnoughPeersError."""
@@ -66,16 +68,56 @@ class ExtentStorer:
         return DoneExtent(key, len(plain), extent)
 
     def lost_shares(self, done: DoneExtent) -> list[int]:
-        """Shares whose holder failed during this put."""
-        return [index for index, peer in enumerate(done.stored.holders) if peer in self._placer.failed]
+        """Shares whose holder failed during this put, or no longer has them."""
+        return [
+            index
+            for index, peer in enumerate(done.stored.holders)
+            if peer in self._placer.failed or (done.stored.roots[index], peer) in self._vanished
+        ]
+
+    async def confirm(self, extents: Sequence[DoneExtent]) -> bool:
+        """Ask every holder once more for its shards, now that its manifest protects them from being tidied away.
+
+        An upload of long ago, found again by this put, may have been taken for abandoned meanwhile. False when some
+        are gone, or a holder failed: ``lost_shares`` then names them.
+        """
+        wanted: dict[PeerId, list[ShardRoot]] = {}
+        for item in extents:
+            for root, peer in zip(item.stored.roots, item.stored.holders, strict=True):
+                wanted.setdefault(peer, []).append(root)
+        failed_before = len(self._placer.failed)
+        self._vanished.clear()
+
+        async def ask(peer: PeerId, roots: Sequence[ShardRoot]) -> None:
+            try:
+                for at in range(0, len(roots), ROOTS_PER_REQUEST_MAX):
+                    part = tuple(roots[at : at + ROOTS_PER_REQUEST_MAX])
+                    answer = await self._client.peers.request(peer, Have(part))
+                    flags = answer.flags if isinstance(answer, Held) else ()
+                    if len(flags) != len(part):
+                        raise ProtocolError(f"peer {peer.short} answered something else than what it holds")
+                    self._vanished.update((root, peer) for root, held in zip(part, flags, strict=True) if not held)
+            except MoorageError as error:
+                self._placer.fail(peer, error)
+
+        async with open_crew() as crew:
+            for peer, roots in wanted.items():
+                crew.start_soon(ask, peer, roots)
+        return len(self._placer.failed) == failed_before and not self._vanished
 
     async def rehome(self, plain: memoryview, done: DoneExtent, group: int) -> DoneExtent:
-        """Store the lost shares of an extent at other peers. Raises NotEnoughPeersError."""
+        """Store the lost shares of an extent again, at other peers where their holder failed.
+
+        Raises NotEnoughPeersError.
+        """
         lost = self.lost_shares(done)
         holders = dict(enumerate(done.stored.holders))
-        good = {index: peer for index, peer in holders.items() if index not in lost}
-        holders |= self._placer.replacements(group, good, lost)
+        failed = [index for index in lost if holders[index] in self._placer.failed]
+        good = {index: peer for index, peer in holders.items() if index not in failed}
+        if failed:
+            holders |= self._placer.replacements(group, good, failed)
         extent = await self._send(plain, done.key, group, holders, lost)
+        self._vanished.difference_update(zip(extent.roots, extent.holders, strict=True))
         await self._client.ports.threads.disk(self._client.memory.remember_extent, done.key, self._scheme, extent)
         return replace(done, stored=extent)
 

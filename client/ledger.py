@@ -72,8 +72,15 @@ def open_log(disk: Disk, home: Home) -> Log:
     logs = {origin: [Ed25519Signer(origin, key).key]}
     cosigners = _cosigners(origin, home.ledger.witness_seed)
     witness = LocalWitness.open(disk, home.path(WITNESS_FOLDER), cosigners, logs)
-    policy = policy_of(origin, home.ledger.log_seed, home.ledger.witness_seed)
+    policy = _policy_on_roster(home) or policy_of(origin, home.ledger.log_seed, home.ledger.witness_seed)
     return Log.open(disk, home.path(LOG_FOLDER), key=key, policy=policy, witnesses=[witness])
+
+
+def _policy_on_roster(home: Home) -> str:
+    """What verifiers will hold an organisation's log to; a peer's own log has no entry there."""
+    if home.identity.role == "peer":
+        return ""
+    return next((item.policy for item in home.roster.organisations if item.name == home.identity.organisation), "")
 
 
 async def anchor_manifest(client: Client, manifest: Manifest, manifest_file: bytes, size_bytes: int) -> bytes:

@@ -6,6 +6,7 @@ Both are a convenience: the owner's keys and the pool are enough to find and rea
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from anchor.manifest import Manifest, parse_manifest
@@ -22,6 +23,8 @@ from erasure.scheme import Scheme
 EXTENT_RECORD_MAX_BYTES = 64 * KIB
 ENTRY_MAX_BYTES = 64 * KIB
 NAME_MAX_BYTES = 16 * KIB
+# Fewer digits would be a typing error more often than an object.
+SHORT_ID_MIN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,22 @@ class ClientMemory:
         )
 
     def objects(self) -> Iterator[CatalogueEntry]:
-        """The catalogue, by ascending object id. Raises MalformedError for a damaged entry."""
+        """The catalogue, by ascending object id, less the entries that are damaged (``damaged``)."""
+        for object_id, data in self._entries():
+            with suppress(MalformedError):
+                yield _parse_entry(object_id, data)
+
+    def damaged(self) -> list[ObjectId]:
+        """Catalogue entries that cannot be read: their objects are stored all the same."""
+        found: list[ObjectId] = []
+        for object_id, data in self._entries():
+            try:
+                _parse_entry(object_id, data)
+            except MalformedError:
+                found.append(object_id)
+        return found
+
+    def _entries(self) -> Iterator[tuple[ObjectId, bytes]]:
         for name in self._disk.list_folder(self._home.path("catalogue")):
             try:
                 object_id = ObjectId.parse(name)
@@ -120,10 +138,11 @@ class ClientMemory:
                 continue
             data = read_file(self._disk, self._home.path("catalogue", name), max_bytes=ENTRY_MAX_BYTES)
             if data is not None:
-                yield _parse_entry(object_id, data)
+                yield object_id, data
 
-    def find_content(self, content: bytes) -> CatalogueEntry | None:
-        return next((entry for entry in self.objects() if entry.content == content), None)
+    def find_content(self, content: bytes) -> list[CatalogueEntry]:
+        """Objects of this content; several when an earlier one could not be used again."""
+        return [entry for entry in self.objects() if entry.content == content]
 
     def resolve(self, text: str) -> ObjectId:
         """An object id from its digits or a beginning of them, at least four.
@@ -137,8 +156,11 @@ class ClientMemory:
             return ObjectId.parse(text)
         names = self._disk.list_folder(self._home.path("catalogue"))
         found = [name for name in names if name.startswith(text) and len(name) == 2 * DIGEST_BYTES]
-        if len(text) < 4 or len(found) > 1:
-            raise AmbiguousObjectError(f"{text!r} is short for {len(found)} objects: give more digits (`moorage ls`)")
+        if len(text) < SHORT_ID_MIN or len(found) > 1:
+            raise AmbiguousObjectError(
+                f"{text!r} is short for {len(found)} objects: give more of its digits, at least {SHORT_ID_MIN} "
+                "(`moorage ls`)"
+            )
         if not found:
             raise UnknownObjectError(f"no object in the catalogue begins with {text!r} (`moorage ls`)")
         return ObjectId.parse(found[0])

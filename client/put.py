@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import trio
 from blake3 import blake3
 
-from anchor.manifest import Extent, KeySlot, Manifest, object_id, sign_manifest
+from anchor.manifest import Extent, KeySlot, Manifest, check_extents_fit, object_id, sign_manifest
 from client.context import Client
 from client.extents import DoneExtent, ExtentStorer
 from client.index import (
@@ -85,24 +85,27 @@ async def put(
     placer = Placer(_placement_seed(keys.convergence_secret, plan), scheme, live, allow_degraded=allow_degraded)
     storer = ExtentStorer(client, placer, scheme, progress)
     placer.holders(0)
+    check_extents_fit(len(plan.extents), scheme)
     progress.begin("storing", plan.stream_bytes)
     reader = ExtentReader(tree, plan)
     done = await _store_all(client, reader, plan, storer)
     entries = reader.entries_with_digests()
     content = content_id(keys.convergence_secret, encode_listing(entries) + str(scheme).encode())
-    known = await client.ports.threads.disk(client.memory.find_content, content)
-    if known is not None:
+    for known in await client.ports.threads.disk(client.memory.find_content, content):
         result = await _stored_before(client, known, done, storer.sent_bytes)
         if result is not None:
             return result
-    while True:
+    for _ in range(SETTLE_ROUNDS_MAX):
         done = await _settle(client, reader, plan, storer, done)
         index, index_key, index_bytes = await _store_index(client, storer, entries, done)
         manifest, manifest_file = _manifest(client, scheme, placer, done, index, index_key, index_bytes, entries)
         identifier = object_id(manifest_file)
         progress.begin("storing the manifest", 0)
-        if await _store_on_all(client, placer, manifest.holders(), StoreManifest(identifier, manifest_file)):
+        stored = await _store_on_all(client, placer, manifest.holders(), StoreManifest(identifier, manifest_file))
+        if stored and await storer.confirm([*done, *index]):
             break
+    else:
+        raise NotEnoughPeersError("holders keep failing while the manifest is stored: try again later")
     progress.begin("anchoring", 0)
     receipt = await anchor_manifest(client, manifest, manifest_file, plan.stream_bytes)
     if not await _store_on_all(client, placer, manifest.holders(), StoreReceipt(identifier, receipt)):

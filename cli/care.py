@@ -120,7 +120,7 @@ def _run_care(arguments: argparse.Namespace, job: str) -> int:
             "unrepaired": report.unrepaired,
         }
         value |= {
-            "rebuilt": sum(repair.kind is FindingKind.REPAIRED for repair in report.repairs),
+            "rebuilt": sum(repair.kind in (FindingKind.REPAIRED, FindingKind.RELOCATED) for repair in report.repairs),
             "repairs": [finding_value(repair, names) for repair in report.repairs],
             "left_off": report.left_off,
         }

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,12 +107,18 @@ def pool_up(folder: str, *, peers: int, sites: int | None, scheme: Scheme, name:
     started = [_start(homes[0])]
     first = _wait_for_address(homes[0], started[0], deadline)
     for home in [client_home, *homes[1:]]:
-        write_file(disk, os.path.join(home, BOOTSTRAP_FILE), f"{first}\n".encode(), token=str(os.getpid()))
+        _write_bootstrap(disk, home, [first])
     started += [_start(home) for home in homes[1:]]
-    for home, process in zip(homes, started, strict=True):
-        _wait_for_address(home, process, deadline)
+    addresses = [_wait_for_address(home, process, deadline) for home, process in zip(homes, started, strict=True)]
+    # When it comes back after a crash it must find them again.
+    _write_bootstrap(disk, homes[0], addresses[1:])
     trio.run(_wait_until_all_answer, client_home, len(homes), deadline)
     return pool_peers(folder)
+
+
+def _write_bootstrap(disk: RealDisk, home: str, addresses: Sequence[str]) -> None:
+    text = "".join(f"{address}\n" for address in addresses)
+    write_file(disk, os.path.join(home, BOOTSTRAP_FILE), text.encode(), token=str(os.getpid()))
 
 
 def _make_pool(disk: RealDisk, folder: str, peers: int, sites: int | None, scheme: Scheme, name: str) -> None:

@@ -65,7 +65,7 @@ class Upkeep:
         await self._republish()
         self._dht.store.expire()
         self._drop_expired_contacts()
-        await self._save()
+        await self._save(early)
 
     # --- this peer's own record -----------------------------------------------------------------
 
@@ -165,9 +165,10 @@ class Upkeep:
             if now >= contact.record.expires_s:
                 self._dht.table.forget(contact.peer)
 
-    async def _save(self) -> None:
+    async def _save(self, early: bool) -> None:
+        # Early as well: a peer that is killed soon after its first start knows others when it comes back.
         now_s, changes = trio.current_time(), self._dht.store.changes
-        if self._keep is None or now_s < self._save_at_s or changes == self._saved_changes:
+        if self._keep is None or (now_s < self._save_at_s and not early) or changes == self._saved_changes:
             return
         self._save_at_s = now_s + self._jittered(self._config.save_every_s)
         try:

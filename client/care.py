@@ -11,13 +11,14 @@ from client.context import Client
 from client.locate import find_manifest
 from client.peers import Peers
 from client.progress import Progress
+from client.tasks import open_crew
 from core.encoding import decode
 from core.errors import MoorageError, NotEnoughPeersError, ProtocolError
 from core.findings import Finding
 from core.ids import ObjectId, PeerId
 from core.limits import FRAME_BODY_MAX_BYTES, ROOTS_PER_REQUEST_MAX
 from core.schema import Fields
-from wire.messages import Job, PollJob, StartJob
+from wire.messages import Job, Ping, PollJob, StartJob
 
 POLL_S = 0.1
 REPORT_ITEMS_MAX = 1_000_000
@@ -80,24 +81,44 @@ async def run_job(peers: Peers, peer: PeerId, job: StartJob, progress: Progress)
         answer = await peers.request(peer, PollJob(answer.number))
 
 
+async def first_to_answer(client: Client, peers: Sequence[PeerId]) -> PeerId | None:
+    """Whichever of ``peers`` answers first; hung ones are not waited for. None when nobody does."""
+    found: list[PeerId] = []
+
+    async with open_crew() as crew:
+
+        async def ask(peer: PeerId) -> None:
+            try:
+                await client.peers.request(peer, Ping())
+            except MoorageError:
+                # Then another one does it.
+                return
+            found.append(peer)
+            crew.cancel_scope.cancel()
+
+        for peer in peers:
+            crew.start_soon(ask, peer)
+    return found[0] if found else None
+
+
 async def care_for_objects(
     client: Client, objects: Sequence[ObjectId], *, job: str, full: bool, progress: Progress
 ) -> CareReport:
-    """Have holders sweep or repair these objects: each object one holder of the client's own organisation.
+    """Have holders sweep or repair these objects: each object one holder, of the client's own organisation if it can.
 
-    Raises UnknownObjectError, NotEnoughPeersError (none of them answers).
+    Raises UnknownObjectError, NotEnoughPeersError (no holder of an object answers).
     """
-    # Peers take orders from their own organisation's clients only; among themselves they ask whomever they need.
     ours = client.home.identity.organisation
-    live = [item.identity.peer for item in await client.live_peers() if item.identity.organisation == ours]
+    own = {item.peer for item in await client.find_peers() if item.identity.organisation == ours}
     work: dict[PeerId, list[ObjectId]] = {}
     for object_id in objects:
-        manifest = await find_manifest(client, object_id)
-        holders = [peer for peer in manifest.holders() if peer in live]
-        if not holders:
-            raise NotEnoughPeersError(f"no holder of object {object_id.short} that belongs to {ours} answers")
+        holders = (await find_manifest(client, object_id)).holders()
         # Few peers with many objects each need fewer conversations than the other way round.
-        chosen = next((peer for peer in work if peer in holders), holders[0])
+        chosen = next((peer for peer in work if peer in holders), None)
+        for circle in ([peer for peer in holders if peer in own], [peer for peer in holders if peer not in own]):
+            chosen = chosen or await first_to_answer(client, circle)
+        if chosen is None:
+            raise NotEnoughPeersError(f"no holder of object {object_id.short} answers")
         work.setdefault(chosen, []).append(object_id)
     report = NOTHING
     for peer, theirs in work.items():

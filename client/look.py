@@ -17,6 +17,7 @@ from core.errors import MoorageError
 from core.findings import Finding
 from core.ids import ObjectId, PeerId, ShardRoot
 from core.limits import ROOTS_PER_REQUEST_MAX
+from dht.records import ProviderRecord
 from erasure.placement import Candidate, ranked
 from wire.messages import Have, Held
 
@@ -24,6 +25,8 @@ from wire.messages import Have, Held
 CHALLENGES_PER_HOLDER = 4
 # Peers asked whether they have what its holder has not; in a larger pool the provider records must do.
 SEARCHED_PEERS_MAX = 64
+# Whole objects are looked at in less, unless they are large: then one search more does not matter.
+LOOK_AHEAD_AFTER_S = 1.0
 
 Step = Callable[[], Awaitable[None]]
 
@@ -66,6 +69,7 @@ class Look:
         self._others: dict[tuple[int, int], list[Target]] = {}
         """Shards at peers that took them over, in the order in which their copies count."""
         self._away: dict[PeerId, str] = {}
+        self._providers: Sequence[ProviderRecord] | None = None
         self.findings: list[Finding] = []
         """About papers."""
 
@@ -96,7 +100,15 @@ class Look:
             if target.peer != self._me:
                 steps = work.setdefault(target.peer, [self._papers_step(target.peer)])
                 steps.append(self._check_step(target))
-        await self._per_peer(work)
+        async with open_crew() as crew:
+            crew.start_soon(self._look_ahead)
+            await self._per_peer(work)
+            crew.cancel_scope.cancel()
+
+    async def _look_ahead(self) -> None:
+        """While a silent holder is waited for, find out who may have taken over from it."""
+        await trio.sleep(LOOK_AHEAD_AFTER_S)
+        self._providers = await self._directory.providers(self._object)
 
     async def others(self) -> None:
         """Find and challenge peers that took over shards which their first holder does not show."""
@@ -123,7 +135,9 @@ class Look:
         for target in self._verdicts:
             if target.peer == self._me:
                 found.setdefault((target.number, target.share), []).append(target.peer)
-        for record in await self._directory.providers(self._object):
+        if self._providers is None:
+            self._providers = await self._directory.providers(self._object)
+        for record in self._providers:
             for shard in record.shards:
                 found.setdefault(shard, []).append(record.peer)
         places: dict[ShardRoot, list[tuple[int, int]]] = {}

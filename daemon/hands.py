@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from client.asker import Asker, Directory
 from client.tasks import open_crew
 from client.verify import candidate_of
@@ -22,9 +24,9 @@ class Hands:
         self._store = store
         self._threads = threads
 
-    async def candidates(self) -> list[Candidate]:
-        """Peers that answer a ping now. A hung one costs one patience, all together."""
-        records = [record for record in self._directory.known_peers() if record.identity.role == "peer"]
+    async def candidates(self, silent: Collection[PeerId]) -> list[Candidate]:
+        """Peers that answer a ping now; not those that were just found ``silent``. Hung ones cost one patience."""
+        records = [record for record in self._directory.known_peers() if record.peer not in silent]
         answered: set[PeerId] = set()
 
         async def ping(peer: PeerId) -> None:

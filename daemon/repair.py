@@ -165,7 +165,8 @@ class _Work:
         leaving = {*self._given_up, *self._unfit}
         moves = any(not state.ok and state.holder in leaving for state in states)
         if moves and self._everywhere and self._candidates is None:
-            self._candidates = await self._hands.candidates()
+            silent = {state.holder for state in states if state.status is Status.SILENT}
+            self._candidates = await self._hands.candidates(silent)
         now = Circumstances(self._candidates or (), self._given_up, self._unfit)
         plan = plan_repairs(self._subject.object, self._subject.manifest, states, now)
         if not self._everywhere:

@@ -111,7 +111,8 @@ def sign_roster(
 
 def _parse_seed(value: Value) -> Address:
     match value:
-        case [str(host), int(port)] if len(host) <= 255 and 0 < port < 65536:
+        # True is an int, too.
+        case [str(host), int(port)] if len(host) <= 255 and 0 < port < 65536 and not isinstance(port, bool):
             return Address(host, port)
         case _:
             raise MalformedError("roster: a seed is not [host, port]")
@@ -127,7 +128,21 @@ def _parse_organisation(value: Value) -> Organisation:
         policy=fields.text("policy", max_characters=POLICY_MAX_CHARACTERS),
     )
     fields.end()
+    _check_printable(organisation.name)
     return organisation
+
+
+def _check_printable(name: str) -> None:
+    """A receipt of any origin carries a roster, and its names go to terminals."""
+    if not name.isprintable():
+        raise MalformedError(f"roster: name {name!r} cannot be printed")
+
+
+def _check_distinct(organisations: Sequence[Organisation]) -> None:
+    """A certificate names one organisation, and a manifest's key is one organisation's."""
+    for values in zip(*((item.name, item.manifest_key) for item in organisations), strict=True):
+        if len(set(values)) != len(values):
+            raise MalformedError("roster: two organisations have one name or one manifest key")
 
 
 def parse_roster(data: bytes) -> Roster:
@@ -154,5 +169,7 @@ def parse_roster(data: bytes) -> Roster:
         seeds=tuple(_parse_seed(item) for item in fields.items("seeds", max_items=SEEDS_MAX)),
     )
     fields.end()
+    _check_printable(roster.pool_name)
+    _check_distinct(roster.organisations)
     check_signature(roster.pool_key, signature, ROSTER_DOMAIN, body)
     return roster

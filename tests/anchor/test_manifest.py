@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -109,7 +109,7 @@ def signed(body: Value) -> bytes:
 
 def body_of(manifest: Manifest) -> dict[str, Any]:
     outer: Any = decode(sign_manifest(KEY, manifest), max_bytes=MANIFEST_MAX_BYTES)
-    body: Any = decode(outer["body"], max_bytes=MANIFEST_MAX_BYTES)
+    body: dict[str, Any] = cast(Any, decode(outer["body"], max_bytes=MANIFEST_MAX_BYTES))
     return body
 
 

@@ -6,7 +6,7 @@ meets damage gets an error and leaves a suspect behind; moving the file to quara
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -279,17 +279,25 @@ class ShardStore:
         with self._mutex, self._guard.writing():
             return self._quarantine.discard(str(root))
 
-    def remove(self, root: ShardRoot) -> bool:
-        """Delete a shard, durably; False when it is not here. Whether it may go is for the caller to know.
+    def remove(self, root: ShardRoot, *, unless: Callable[[], bool] | None = None) -> bool:
+        """Delete a shard, durably; False when it is not here or stays. Whether it may go is for the caller to know.
 
+        ``unless`` is asked when nobody can be told any more that the shard is held; when it says so, it is put back.
         Raises StoreReadOnlyError.
         """
+        place = self._folders.shard(root)
+        aside = f"{self._folders.incoming}/{root}.removed"
         with self._mutex, self._guard.writing():
-            found = self._disk.stat(self._folders.shard(root))
+            found = self._disk.stat(place)
             if found is None:
                 return False
-            self._disk.unlink(self._folders.shard(root))
+            self._disk.rename(place, aside)
+            if unless is not None and unless():
+                self._disk.rename(aside, place)
+                return False
             self._forget(root, found.size_bytes)
+            self._disk.unlink(aside)
+            self._disk.sync_folder(self._folders.incoming)
             self._disk.sync_folder(self._folders.shard_folder(root))
         return True
 

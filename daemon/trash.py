@@ -7,7 +7,7 @@ alike would keep one piece of trash; nothing is ever removed by it.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -17,7 +17,7 @@ from core.durable import read_file, write_file
 from core.encoding import Value, decode, encode
 from core.errors import MalformedError, MoorageError
 from core.findings import Finding, FindingKind
-from core.ids import DIGEST_BYTES, PeerId, ShardRoot
+from core.ids import DIGEST_BYTES, ObjectId, PeerId, ShardRoot
 from core.limits import MIB
 from core.ports import Clock, Disk, Threads
 from core.schema import Fields
@@ -81,17 +81,17 @@ class Trash:
     async def tidy(self) -> Tidied:
         """Set strays aside and remove abandoned shards. A disk that does not let us is left as it is."""
         try:
-            named = await self._named()
+            names = await self._threads.disk(self._store.documents.names, "manifest")
+            named = await self._named(names)
             strays = await self._strays(named)
-            removed, note = await self._abandoned(named)
+            removed, note = await self._abandoned(named, names)
         except (MoorageError, OSError) as error:
             # An unreadable manifest must not make its shards trash.
             return Tidied((), (), f"the store was not tidied: {error}")
         return Tidied(tuple(strays), tuple(removed), note)
 
-    async def _named(self) -> NamedRoots:
+    async def _named(self, names: Sequence[ObjectId]) -> NamedRoots:
         named = NamedRoots()
-        names = await self._threads.disk(self._store.documents.names, "manifest")
 
         def read(at: int) -> None:
             for name in names[at : at + SLICE]:
@@ -119,27 +119,44 @@ class Trash:
                 found.append(finding)
         return found
 
-    async def _abandoned(self, named: NamedRoots) -> tuple[list[Finding], str]:
+    async def _abandoned(self, named: NamedRoots, names: Sequence[ObjectId]) -> tuple[list[Finding], str]:
         """Remove what has had no name for a day, by what was noted in earlier sweeps: files' own times may lie."""
         unnamed: list[ShardRoot] = []
         roots = await self._threads.disk(lambda: self._store.roots())
         while part := await self._threads.disk(_take, roots):
             unnamed += [root for root in part if root not in named]
         held = self._store.statistics().shards
-        if len(unnamed) >= max(SUSPICIOUS_MIN, SUSPICIOUS_SHARE * held):
+        if unnamed and (not names or len(unnamed) >= max(SUSPICIOUS_MIN, SUSPICIOUS_SHARE * held)):
             return [], f"{len(unnamed)} of {held} shards are named by no manifest here: nothing is removed"
         now_s = int(self._clock.now())
         known = await self._threads.disk(self._read_known)
         since_s = {root: min(known.get(root, now_s), now_s) for root in unnamed[:UNNAMED_MAX]}
         removed: list[Finding] = []
         for root in list(since_s):
-            if now_s - since_s[root] >= UNCOMMITTED_MAX_S and await self._threads.disk(self._store.remove, root):
+            if now_s - since_s[root] >= UNCOMMITTED_MAX_S and await self._threads.disk(self._remove, root, names):
                 del since_s[root]
                 detail = "named by no manifest for a day"
                 removed.append(Finding(FindingKind.REMOVED, holder=self._me, root=root, detail=detail))
         if since_s != known:
             await self._threads.disk(self._write_known, since_s)
         return removed, ""
+
+    def _remove(self, root: ShardRoot, names: Sequence[ObjectId]) -> bool:
+        """Remove the shard unless a manifest that came after ``names`` were listed names it.
+
+        Its put asks for the shard after it stored the manifest: either it finds the shard gone and sends it again,
+        or we find the manifest here.
+        """
+        documents = self._store.documents
+
+        def named_meanwhile() -> bool:
+            for name in sorted(set(documents.names("manifest")) - set(names)):
+                manifest = parse_manifest(documents.get("manifest", name), expected=name)
+                if any(named == root for _, _, named, _ in manifest.shards()):
+                    return True
+            return False
+
+        return self._store.remove(root, unless=named_meanwhile)
 
     def _path(self) -> str:
         return f"{self._folders.home}/{UNNAMED_FILE}"

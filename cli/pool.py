@@ -229,12 +229,23 @@ def pool_down(folder: str) -> list[PoolPeer]:
     # A stopped (SIGSTOP) daemon cannot act on SIGTERM until it continues.
     _signal_all(pids.values(), signal.SIGCONT)
     deadline = time.monotonic() + DOWN_DEADLINE_S
-    while any(running_pid(home) is not None for home in pids):
+    while any(running_pid(home) is not None or _exists(pid) for home, pid in pids.items()):
         if time.monotonic() > deadline:
             _signal_all([pid for home, pid in pids.items() if running_pid(home) is not None], signal.SIGKILL)
+            if all(running_pid(home) is None for home in pids):
+                # What is left are numbers that other processes bear by now.
+                break
             deadline = time.monotonic() + DOWN_DEADLINE_S
         time.sleep(POLL_S)
     return pool_peers(folder)
+
+
+def _exists(pid: int) -> bool:
+    """Whether the process runs; one that has ended and only waits for its parent to notice does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _signal_all(pids: Iterable[int], number: signal.Signals) -> None:

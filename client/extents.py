@@ -44,7 +44,7 @@ class ExtentStorer:
     def __init__(self, client: Client, placer: Placer, scheme: Scheme, progress: Progress) -> None:
         self._client = client
         self._placer = placer
-        self._scheme = scheme
+        self.scheme = scheme
         self._progress = progress
         self.sent_bytes = 0
         self._vanished: set[tuple[ShardRoot, PeerId]] = set()
@@ -52,7 +52,7 @@ class ExtentStorer:
     async def store(self, plain: memoryview, key: bytes, group: int) -> DoneExtent:
         """Make the extent durable on one holder per share. Raises NotEnoughPeersError."""
         memory, threads = self._client.memory, self._client.ports.threads
-        known = await threads.disk(memory.extent, key, self._scheme)
+        known = await threads.disk(memory.extent, key, self.scheme)
         if known is None:
             holders = dict(enumerate(self._placer.holders(group)))
             extent = await self._send(plain, key, group, holders, list(holders))
@@ -63,7 +63,7 @@ class ExtentStorer:
                 holders = dict(enumerate(known.holders))
                 extent = await self._send(plain, key, group, holders, lost)
         if extent is not known:
-            await threads.disk(memory.remember_extent, key, self._scheme, extent)
+            await threads.disk(memory.remember_extent, key, self.scheme, extent)
         self._progress.advance(len(plain))
         return DoneExtent(key, len(plain), extent)
 
@@ -118,7 +118,7 @@ class ExtentStorer:
             holders |= self._placer.replacements(group, good, failed)
         extent = await self._send(plain, done.key, group, holders, lost)
         self._vanished.difference_update(zip(extent.roots, extent.holders, strict=True))
-        await self._client.ports.threads.disk(self._client.memory.remember_extent, done.key, self._scheme, extent)
+        await self._client.ports.threads.disk(self._client.memory.remember_extent, done.key, self.scheme, extent)
         return replace(done, stored=extent)
 
     async def _send(
@@ -137,7 +137,7 @@ class ExtentStorer:
             result = await upload_extent(
                 plain,
                 key,
-                self._scheme,
+                self.scheme,
                 targets,
                 peers=self._client.peers,
                 threads=self._client.ports.threads,
@@ -164,7 +164,7 @@ class ExtentStorer:
                 answer = await self._client.peers.request(peer, Read(known.roots[index], chunk, 1))
                 if not isinstance(answer, Shares):
                     raise PeerUnavailableError(f"peer {peer.short} answered something else than shares")
-                check_share(known.roots[index], self._scheme, index, chunks, chunk, answer.body, answer.paths[0])
+                check_share(known.roots[index], self.scheme, index, chunks, chunk, answer.body, answer.paths[0])
             except PeerUnavailableError as error:
                 self._placer.fail(peer, error)
             except MoorageError:

@@ -11,32 +11,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import trio
-from blake3 import blake3
 
-from anchor.manifest import Extent, KeySlot, Manifest, check_extents_fit, object_id, sign_manifest
+from anchor.manifest import Manifest, check_extents_fit
 from client.context import Client
 from client.extents import DoneExtent, ExtentStorer
-from client.index import (
-    Index,
-    SealedExtent,
-    encode_index,
-    encode_listing,
-    index_extent_key,
-    listing_commitment,
-    listing_salt,
-)
+from client.index import encode_listing
 from client.ledger import anchor_manifest
 from client.memory import CatalogueEntry
 from client.placer import Placer
 from client.plan import Plan, plan_plain
 from client.progress import Progress
+from client.publish import Published, make_manifest, store_index, store_on_all
 from client.source import ExtentReader
 from client.tasks import open_crew
-from core.errors import MoorageError, NotEnoughPeersError, PeerUnavailableError
+from core.errors import NotEnoughPeersError, PeerUnavailableError
 from core.ids import ObjectId, PeerId, derived_digest
-from core.limits import DISK_DEADLINE_S, EXTENT_BYTES
 from core.listing import Entry, Kind
-from core.sealing import content_id, convergent_key, sealing_key_id, sealing_public_key, wrap_key
+from core.sealing import content_id, convergent_key
 from core.trees import SourceTree
 from erasure.scheme import Scheme
 from wire.messages import Have, Held, StoreManifest, StoreReceipt
@@ -95,39 +86,58 @@ async def put(
         result = await _stored_before(client, known, done, storer.sent_bytes)
         if result is not None:
             return result
-    for _ in range(SETTLE_ROUNDS_MAX):
-        done = await _settle(client, reader, plan, storer, done)
-        index, index_key, index_bytes = await _store_index(client, storer, entries, done)
-        manifest, manifest_file = _manifest(client, scheme, placer, done, index, index_key, index_bytes, entries)
-        identifier = object_id(manifest_file)
-        progress.begin("storing the manifest", 0)
-        stored = await _store_on_all(client, placer, manifest.holders(), StoreManifest(identifier, manifest_file))
-        if stored and await storer.confirm([*done, *index]):
-            break
-    else:
-        raise NotEnoughPeersError("holders keep failing while the manifest is stored: try again later")
+    published = await _publish(client, placer, storer, _Source(reader, plan, entries, done), progress)
     progress.begin("anchoring", 0)
-    receipt = await anchor_manifest(client, manifest, manifest_file, plan.stream_bytes)
-    if not await _store_on_all(client, placer, manifest.holders(), StoreReceipt(identifier, receipt)):
+    manifest = published.manifest
+    receipt = await anchor_manifest(client, manifest, published.manifest_file, plan.stream_bytes)
+    if not await store_on_all(client, placer, manifest.holders(), StoreReceipt(published.object, receipt)):
         _check_anybody(placer, manifest.holders())
     result = PutResult(
-        object=identifier,
+        object=published.object,
         files=sum(entry.kind is Kind.FILE for entry in entries),
         plain_bytes=plan.stream_bytes,
-        stored_bytes=sum(item.stored_bytes(scheme) for item in [*done, *index]),
+        stored_bytes=published.stored_bytes(scheme),
         new_bytes=storer.sent_bytes,
         scheme=scheme,
         holders=manifest.holders(),
         degraded=manifest.degraded,
         receipt=receipt,
     )
-    await client.ports.threads.disk(_remember, client, result, content, name, manifest, manifest_file)
+    await client.ports.threads.disk(_remember, client, result, content, name, published)
     return result
 
 
-def _remember(
-    client: Client, result: PutResult, content: bytes, name: str, manifest: Manifest, manifest_file: bytes
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What was read and stored so far."""
+
+    reader: ExtentReader
+    plan: Plan
+    entries: tuple[Entry, ...]
+    done: list[DoneExtent]
+
+
+async def _publish(
+    client: Client, placer: Placer, storer: ExtentStorer, source: _Source, progress: Progress
+) -> Published:
+    """Have the index and the manifest on every holder, and every shard where the manifest says.
+
+    Raises NotEnoughPeersError when holders fail and nobody can take their place.
+    """
+    done = source.done
+    for _ in range(SETTLE_ROUNDS_MAX):
+        done = await _settle(client, source.reader, source.plan, storer, done)
+        index = await store_index(client, storer, source.entries, done)
+        published = make_manifest(client, storer.scheme, done, index, source.entries, degraded=placer.degraded)
+        progress.begin("storing the manifest", 0)
+        message = StoreManifest(published.object, published.manifest_file)
+        stored = await store_on_all(client, placer, published.manifest.holders(), message)
+        if stored and await storer.confirm(published.extents):
+            return published
+    raise NotEnoughPeersError("holders keep failing while the manifest is stored: try again later")
+
+
+def _remember(client: Client, result: PutResult, content: bytes, name: str, published: Published) -> None:
     entry = CatalogueEntry(
         object=result.object,
         content=content,
@@ -135,9 +145,9 @@ def _remember(
         files=result.files,
         plain_bytes=result.plain_bytes,
         stored_bytes=result.stored_bytes,
-        created_s=manifest.created_s,
+        created_s=published.manifest.created_s,
     )
-    client.memory.remember_object(entry, manifest_file, result.receipt)
+    client.memory.remember_object(entry, published.manifest_file, result.receipt)
 
 
 def _placement_seed(secret: bytes, plan: Plan) -> bytes:
@@ -183,78 +193,6 @@ async def _settle(
             await client.ports.threads.disk(reader.read_again, extent, memoryview(buffer))
             settled[number] = await storer.rehome(memoryview(buffer), settled[number], extent.group)
     raise NotEnoughPeersError("peers keep failing while their shards are given new homes: try again later")
-
-
-async def _store_index(
-    client: Client, storer: ExtentStorer, entries: Sequence[Entry], done: Sequence[DoneExtent]
-) -> tuple[list[DoneExtent], bytes, int]:
-    """The index as extents of its own, its key, and its plain size."""
-    sealed = tuple(
-        SealedExtent(item.key, item.plain_bytes, item.stored.sealed_lengths, item.stored.codecs) for item in done
-    )
-    plain = await client.ports.threads.cpu(encode_index, Index(tuple(entries), sealed))
-    key = convergent_key(client.home.owner_keys().convergence_secret, blake3(plain).digest())
-    extents: list[DoneExtent] = []
-    for at in range(0, len(plain), EXTENT_BYTES):
-        part = memoryview(plain)[at : at + EXTENT_BYTES]
-        part_key = index_extent_key(key, at // EXTENT_BYTES)
-        extents.append(await storer.store(part, part_key, 0))
-    return extents, key, len(plain)
-
-
-def _manifest(
-    client: Client,
-    scheme: Scheme,
-    placer: Placer,
-    done: Sequence[DoneExtent],
-    index: Sequence[DoneExtent],
-    index_key: bytes,
-    index_bytes: int,
-    entries: Sequence[Entry],
-) -> tuple[Manifest, bytes]:
-    keys = client.home.owner_keys()
-    groups = list(dict.fromkeys(item.stored.holders for item in [*done, *index]))
-    public = sealing_public_key(keys.sealing_seed)
-
-    def extent_of(item: DoneExtent) -> Extent:
-        chunks = len(item.stored.sealed_lengths)
-        return Extent(chunks, item.stored.sealed_bytes, groups.index(item.stored.holders), item.stored.roots)
-
-    manifest = Manifest(
-        pool=client.home.roster.pool,
-        epoch=client.home.roster.epoch,
-        owner_key=keys.manifest_key.public_key().public_bytes_raw(),
-        created_s=int(client.ports.clock.now()),
-        scheme=scheme,
-        degraded=placer.degraded,
-        groups=tuple(groups),
-        extents=tuple(extent_of(item) for item in done),
-        index=tuple(extent_of(item) for item in index),
-        index_lengths=tuple(length for item in index for length in item.stored.sealed_lengths),
-        index_codecs=b"".join(item.stored.codecs for item in index),
-        index_bytes=index_bytes,
-        listing=listing_commitment(listing_salt(index_key), encode_listing(entries)),
-        slots=(KeySlot(sealing_key_id(public), wrap_key(public, index_key)),),
-    )
-    return manifest, sign_manifest(keys.manifest_key, manifest)
-
-
-async def _store_on_all(
-    client: Client, placer: Placer, holders: Sequence[PeerId], message: StoreManifest | StoreReceipt
-) -> bool:
-    """True when every holder has it durably; those that do not are marked failed."""
-    before = len(placer.failed)
-
-    async def store(peer: PeerId) -> None:
-        try:
-            await client.peers.request(peer, message, deadline_s=DISK_DEADLINE_S)
-        except MoorageError as error:
-            placer.fail(peer, error)
-
-    async with open_crew() as crew:
-        for peer in holders:
-            crew.start_soon(store, peer)
-    return len(placer.failed) == before
 
 
 def _check_anybody(placer: Placer, holders: Sequence[PeerId]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from blake3 import blake3
 
@@ -108,27 +109,37 @@ def _parse_entry(value: Value, *, with_spans: bool) -> Entry:
     fields, spans = (value[:-1], value[-1]) if with_spans else (value, ())
     match fields:
         case [bytes(raw), int(kind), int(size), int(modified_ns), int(mode), bytes(content)] if (
-            kind in _KINDS
+            not any(isinstance(number, bool) for number in (kind, size, modified_ns, mode))
+            and kind in _KINDS
             and 0 <= size <= STREAM_MAX_BYTES
             and 0 <= mode <= _MODE_MAX
-            and len(content) <= PATH_MAX_BYTES
         ):
             pass
         case _:
             raise MalformedError("index: an entry is not [path, kind, size, time, mode, content]")
-    is_file, is_link = kind == Kind.FILE, kind == Kind.LINK
-    if is_file != (len(content) == DIGEST_BYTES and not is_link) and not is_link:
-        raise MalformedError("index: a file's digest is missing, or a folder has one")
+    _check_content(Kind(kind), size, content)
     return Entry(
         path=RelativePath(raw),
         kind=Kind(kind),
         size_bytes=size,
         modified_ns=modified_ns,
         mode=mode,
-        digest=content if is_file else b"",
-        target=content if is_link else b"",
+        digest=content if kind == Kind.FILE else b"",
+        target=content if kind == Kind.LINK else b"",
         spans=_parse_spans(spans, size if with_spans else 0),
     )
+
+
+def _check_content(kind: Kind, size_bytes: int, content: bytes) -> None:
+    """A file has a digest, a link a target that a file system takes, a folder neither; only files have a size."""
+    if kind is Kind.FILE:
+        fits = len(content) == DIGEST_BYTES
+    elif kind is Kind.LINK:
+        fits = 0 < len(content) < PATH_MAX_BYTES and b"\0" not in content and not size_bytes
+    else:
+        fits = not content and not size_bytes
+    if not fits:
+        raise MalformedError(f"index: a {kind.name.lower()} has a digest, target or size that it cannot have")
 
 
 def _parse_spans(value: Value, size_bytes: int) -> tuple[Span, ...]:
@@ -142,13 +153,21 @@ def _parse_spans(value: Value, size_bytes: int) -> tuple[Span, ...]:
     spans = tuple(Span(offset, length) for offset, length in zip(numbers[::2], numbers[1::2], strict=False))
     if len(numbers) % 2 or sum(span.length for span in spans) != size_bytes:
         raise MalformedError("index: a file's spans do not add up to its size")
+    # In file order and stream order at once, so that one pass over the stream gives each file from its beginning.
+    if any(not span.length for span in spans) or any(
+        after.offset < before.offset + before.length for before, after in pairwise(spans)
+    ):
+        raise MalformedError("index: a file's spans are empty or out of order")
     return spans
 
 
 def _parse_extent(value: Value) -> SealedExtent:
     match value:
         case [bytes(key), int(plain_bytes), bytes(lengths), bytes(codecs)] if (
-            len(key) == KEY_BYTES and 0 < plain_bytes <= EXTENT_BYTES and 0 < len(codecs) <= EXTENT_CHUNKS
+            len(key) == KEY_BYTES
+            and not isinstance(plain_bytes, bool)
+            and 0 < plain_bytes <= EXTENT_BYTES
+            and 0 < len(codecs) <= EXTENT_CHUNKS
         ):
             pass
         case _:

@@ -9,17 +9,27 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from blake3 import blake3
+
 from anchor.manifest import Manifest, parse_manifest
 from client.home import Home
 from core.durable import read_file, write_file
 from core.encoding import decode, encode
-from core.errors import AmbiguousObjectError, MalformedError, MalformedIdError, MoorageError, UnknownObjectError
+from core.errors import (
+    AmbiguousObjectError,
+    CorruptError,
+    MalformedError,
+    MalformedIdError,
+    MoorageError,
+    UnknownObjectError,
+)
 from core.ids import DIGEST_BYTES, ObjectId, PeerId, ShardRoot, derived_digest
-from core.limits import EXTENT_CHUNKS, KIB, MANIFEST_MAX_BYTES, RECEIPT_MAX_BYTES
+from core.limits import EXTENT_CHUNKS, KIB, MANIFEST_MAX_BYTES, RECEIPT_MAX_BYTES, SEALED_CHUNK_MAX_BYTES, TAG_BYTES
 from core.ports import Chance, Disk
 from core.schema import Fields, split_column
 from erasure.scheme import Scheme
 
+BEGUN_SUFFIX = ".begun"
 EXTENT_RECORD_MAX_BYTES = 64 * KIB
 ENTRY_MAX_BYTES = 64 * KIB
 NAME_MAX_BYTES = 16 * KIB
@@ -67,31 +77,21 @@ class ClientMemory:
 
     # --- extents ------------------------------------------------------------------------------
 
-    def _extent_path(self, key: bytes, scheme: Scheme) -> str:
-        # Not the key itself: this file's name must not open the extent.
-        name = derived_digest("moorage 2026 extent record v1", key + str(scheme).encode()).hex()
-        return self._home.path("state", "extents", name[:2], name)
+    def _extent_path(self, name: bytes) -> str:
+        return self._home.path("state", "extents", name.hex()[:2], name.hex())
 
     def extent(self, key: bytes, scheme: Scheme) -> StoredExtent | None:
         """The record of an earlier upload; None when there is none, or none that can be read."""
-        data = read_file(self._disk, self._extent_path(key, scheme), max_bytes=EXTENT_RECORD_MAX_BYTES)
+        name = extent_record_name(key, scheme)
+        data = read_file(self._disk, self._extent_path(name), max_bytes=EXTENT_RECORD_MAX_BYTES)
         try:
-            return None if data is None else _parse_extent_record(data, scheme)
+            return None if data is None else parse_extent_record(data, name, scheme)
         except MoorageError:
             return None
 
     def remember_extent(self, key: bytes, scheme: Scheme, extent: StoredExtent) -> None:
-        self._write(
-            self._extent_path(key, scheme),
-            encode(
-                {
-                    "roots": b"".join(root.raw for root in extent.roots),
-                    "holders": b"".join(peer.raw for peer in extent.holders),
-                    "lengths": b"".join(length.to_bytes(4, "big") for length in extent.sealed_lengths),
-                    "codecs": extent.codecs,
-                }
-            ),
-        )
+        name = extent_record_name(key, scheme)
+        self._write(self._extent_path(name), encode_extent_record(extent, name))
 
     # --- objects ------------------------------------------------------------------------------
 
@@ -118,14 +118,14 @@ class ClientMemory:
         """The catalogue, by ascending object id, less the entries that are damaged (``damaged``)."""
         for object_id, data in self._entries():
             with suppress(MalformedError):
-                yield _parse_entry(object_id, data)
+                yield parse_entry(object_id, data)
 
     def damaged(self) -> list[ObjectId]:
         """Catalogue entries that cannot be read: their objects are stored all the same."""
         found: list[ObjectId] = []
         for object_id, data in self._entries():
             try:
-                _parse_entry(object_id, data)
+                parse_entry(object_id, data)
             except MalformedError:
                 found.append(object_id)
         return found
@@ -180,25 +180,49 @@ class ClientMemory:
         return read_file(self._disk, self._home.path("receipts", str(object_id)), max_bytes=RECEIPT_MAX_BYTES)
 
 
-def _parse_extent_record(data: bytes, scheme: Scheme) -> StoredExtent:
-    fields = Fields(decode(data, max_bytes=EXTENT_RECORD_MAX_BYTES), what="extent record")
+def extent_record_name(key: bytes, scheme: Scheme) -> bytes:
+    """32 bytes that name an extent's record: not the key itself, which a file's name would give away."""
+    return derived_digest("moorage 2026 extent record v1", key + str(scheme).encode())
+
+
+def encode_extent_record(extent: StoredExtent, name: bytes) -> bytes:
+    """The record, then BLAKE3 of it keyed by its name: a later index repeats its lengths and codecs unchecked."""
+    body = encode(
+        {
+            "roots": b"".join(root.raw for root in extent.roots),
+            "holders": b"".join(peer.raw for peer in extent.holders),
+            "lengths": b"".join(length.to_bytes(4, "big") for length in extent.sealed_lengths),
+            "codecs": extent.codecs,
+        }
+    )
+    return body + blake3(body, key=name).digest()
+
+
+def parse_extent_record(data: bytes, name: bytes, scheme: Scheme) -> StoredExtent:
+    """Raises CorruptError, MalformedError."""
+    body, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
+    if blake3(body, key=name).digest() != digest:
+        raise CorruptError("extent record: its bytes do not match the digest at its end")
+    fields = Fields(decode(body, max_bytes=EXTENT_RECORD_MAX_BYTES), what="extent record")
     column_bytes = scheme.total * DIGEST_BYTES
     roots = split_column(fields.exact("roots", column_bytes), DIGEST_BYTES, what="roots")
     holders = split_column(fields.exact("holders", column_bytes), DIGEST_BYTES, what="holders")
-    lengths = split_column(fields.blob("lengths", max_bytes=4 * EXTENT_CHUNKS), 4, what="lengths")
-    codecs = fields.blob("codecs", max_bytes=EXTENT_CHUNKS)
+    column = split_column(fields.blob("lengths", max_bytes=4 * EXTENT_CHUNKS), 4, what="lengths")
+    codecs = fields.blob("codecs", min_bytes=1, max_bytes=EXTENT_CHUNKS)
     fields.end()
-    if len(lengths) != len(codecs):
+    lengths = tuple(int.from_bytes(raw, "big") for raw in column)
+    if len(lengths) != len(codecs) or any(not TAG_BYTES < length <= SEALED_CHUNK_MAX_BYTES for length in lengths):
         raise MalformedError("extent record: lengths and codecs do not agree")
     return StoredExtent(
         roots=tuple(ShardRoot(raw) for raw in roots),
         holders=tuple(PeerId(raw) for raw in holders),
-        sealed_lengths=tuple(int.from_bytes(raw, "big") for raw in lengths),
+        sealed_lengths=lengths,
         codecs=codecs,
     )
 
 
-def _parse_entry(object_id: ObjectId, data: bytes) -> CatalogueEntry:
+def parse_entry(object_id: ObjectId, data: bytes) -> CatalogueEntry:
+    """A catalogue entry. Raises MalformedError."""
     fields = Fields(decode(data, max_bytes=ENTRY_MAX_BYTES), what=f"catalogue entry {object_id.short}")
     entry = CatalogueEntry(
         object=object_id,

@@ -93,6 +93,11 @@ class SourceBoard:
         self._latency_s[peer] = before + SMOOTHING * (seconds - before)
         self._down.discard(peer)
 
+    def gave_up(self, peer: PeerId, seconds: float) -> None:
+        """``peer`` had not answered after ``seconds`` when others had: no quicker than that, if that says anything."""
+        if seconds >= HEDGE_MIN_S:
+            self._latency_s[peer] = max(self._latency_s.get(peer, 0.0), seconds)
+
     def down(self, peer: PeerId) -> None:
         self._down.add(peer)
 
@@ -111,6 +116,13 @@ def verify_run(extent: Extent, scheme: Scheme, index: int, first: int, answer: S
         shares.append(share)
         at += length
     return tuple(shares)
+
+
+def _most_useful(queue: Sequence[Source], good: Mapping[int, ShareRun], asked: Sequence[Source]) -> Source | None:
+    """The first source of an index that nobody was asked for; else of one that is not here yet."""
+    missing = [source for source in queue if source.index not in good]
+    under_way = {source.index for source in asked}
+    return next((source for source in missing if source.index not in under_way), missing[0] if missing else None)
 
 
 class ShareFetcher:
@@ -133,30 +145,30 @@ class ShareFetcher:
         queue = self.board.order(extent, sources, self._scheme)
         inbox_send, inbox = trio.open_memory_channel[tuple[Source, ShareRun | None]](max(1, len(queue)))
         good: dict[int, ShareRun] = {}
-        in_flight = 0
+        asked: list[Source] = []
 
         async with trio.open_nursery() as nursery:
 
-            def ask_next() -> int:
-                # A second source of an index that is here already adds nothing.
-                while queue:
-                    source = queue.pop(0)
-                    if source.index not in good:
-                        nursery.start_soon(self._ask, number, extent, source, first, count, inbox_send)
-                        return 1
-                return 0
+            def ask_next() -> bool:
+                source = _most_useful(queue, good, asked)
+                if source is not None:
+                    queue.remove(source)
+                    asked.append(source)
+                    nursery.start_soon(self._ask, number, extent, source, first, count, inbox_send)
+                return source is not None
 
-            for _ in range(self._scheme.needed):
-                in_flight += ask_next()
-            while len(good) < self._scheme.needed and in_flight:
-                patience_s = self.board.patience_s() if queue else math.inf
-                with trio.move_on_after(patience_s):
+            while len(good) < self._scheme.needed:
+                while len(good.keys() | {source.index for source in asked}) < self._scheme.needed and ask_next():
+                    pass
+                if not asked:
+                    break
+                with trio.move_on_after(self.board.patience_s() if queue else math.inf) as patience:
                     source, run = await inbox.receive()
-                    in_flight -= 1
+                    asked.remove(source)
                     if run is not None:
                         good[source.index] = run
-                        continue
-                in_flight += ask_next()
+                if patience.cancelled_caught:
+                    ask_next()
             nursery.cancel_scope.cancel()
         if len(good) < self._scheme.needed:
             raise NotEnoughSharesError(
@@ -182,6 +194,9 @@ class ShareFetcher:
                 shares += await self._read(extent, source, at, count - len(shares))
             self.board.took(source.peer, trio.current_time() - started)
             await inbox.send((source, ShareRun(source, tuple(shares))))
+        except trio.Cancelled:
+            self.board.gave_up(source.peer, trio.current_time() - started)
+            raise
         except CorruptError as error:
             self.board.useless(extent, source)
             self._report(FindingKind.CORRUPT, number, extent, source, str(error))

@@ -25,18 +25,18 @@ from wire.messages import MESSAGE_ID_MAX, PROTOCOL_VERSION, Failure, Hello, Mess
 
 # Frames waiting for the socket: enough to keep it busy, few enough to bound memory (8 MiB).
 SEND_QUEUE_FRAMES = 8
-RECEIVE_BYTES = 256 * 1024
-# Bodies below this travel in one write with their head.
-JOIN_BELOW_BYTES = 16 * 1024
+# A body that the system's send buffer alone can hardly swallow.
+SIGN_OF_LIFE_BYTES = 16 * 1024
 
 
 class Pending:
     """A request on its way. Take its ``answer`` once; a pending request that nobody takes must be ``abandon``ed."""
 
-    def __init__(self, session: Session, number: int, message: Message) -> None:
+    def __init__(self, session: Session, number: int, kind: str) -> None:
         self._session = session
         self._number = number
-        self._message = message
+        # Not the message: its body's memory is wanted elsewhere once it is sent.
+        self._kind = kind
         self._arrived = trio.Event()
         self._answer: Message | None = None
 
@@ -57,7 +57,7 @@ class Pending:
             self.abandon()
         if scope.cancelled_caught:
             name = self._session.remote.name
-            raise PeerUnavailableError(f"{name} took longer than {deadline_s:.0f} s for {self._message.KIND}")
+            raise PeerUnavailableError(f"{name} took longer than {deadline_s:.0f} s for {self._kind}")
         if self._answer is None:
             raise self._session.reason()
         if isinstance(self._answer, Failure):
@@ -126,7 +126,7 @@ class Session:
         await self._slots.acquire()
         number = self._next_id
         self._next_id = number % MESSAGE_ID_MAX + 1
-        pending = Pending(self, number, message)
+        pending = Pending(self, number, message.KIND)
         if not self._waiting:
             # Silence counts from now: until now the peer owed us nothing.
             self._heard_at = trio.current_time()
@@ -166,21 +166,17 @@ class Session:
         await self._write(0, self._hello)
         parser = FrameParser()
         while True:
-            data = await self._connection.receive_some(RECEIVE_BYTES)
-            if not data:
+            count = await self._connection.receive_into(parser.room())
+            if not count:
                 raise PeerUnavailableError(f"{self.remote.name} closed the connection without a greeting")
-            for frame in parser.feed(data):
+            for frame in parser.took(count):
                 _check_greeting(parse_message(frame)[1], self._hello, self.remote)
                 return parser
 
     async def _write(self, number: int, message: Message) -> None:
         body = message.body_of()
-        prefix = frame_prefix(message_head(number, message), len(body))
-        if len(body) < JOIN_BELOW_BYTES:
-            await self._connection.send_all(prefix + bytes(body))
-        else:
-            await self._connection.send_all(prefix)
-            await self._connection.send_all(body)
+        await self._connection.send_all(frame_prefix(message_head(number, message), len(body)), body)
+        if len(body) >= SIGN_OF_LIFE_BYTES:
             # Over a thin line a frame takes seconds; that the peer takes it is a sign of life.
             self._heard_at = trio.current_time()
 
@@ -192,11 +188,11 @@ class Session:
 
     async def _receive_all(self, parser: FrameParser) -> None:
         while True:
-            data = await self._connection.receive_some(RECEIVE_BYTES)
-            if not data:
+            count = await self._connection.receive_into(parser.room(), expected_bytes=parser.expected_bytes)
+            if not count:
                 raise PeerUnavailableError(f"{self.remote.name} closed the connection")
             self._heard_at = trio.current_time()
-            for frame in parser.feed(data):
+            for frame in parser.took(count):
                 number, message = parse_message(frame)
                 pending = self._waiting.get(number)
                 # Nobody waits: it is the answer to a ping, or to a request that was given up.

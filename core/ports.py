@@ -121,10 +121,19 @@ class Connection(Protocol):
     @property
     def remote(self) -> Identity: ...
 
-    async def send_all(self, data: Buffer) -> None: ...
+    async def send_all(self, *parts: Buffer) -> None:
+        """All parts, one after the other."""
+        ...
 
     async def receive_some(self, max_bytes: int) -> bytes:
         """1 to ``max_bytes`` bytes, or none at the end of the stream."""
+        ...
+
+    async def receive_into(self, target: memoryview, *, expected_bytes: int = 1) -> int:
+        """1 to ``len(target)`` bytes into ``target``; how many, 0 at the end of the stream.
+
+        May wait for up to ``expected_bytes`` of them, but not for long. When it is cancelled, the stream may be broken.
+        """
         ...
 
     async def aclose(self) -> None: ...

@@ -9,12 +9,13 @@ nobody waits, once a second.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
 
 from core.errors import BusyError, MoorageError, PeerRefusedError, PeerUnavailableError, ProtocolError
-from core.limits import CONNECTION_IDLE_S, HANDSHAKE_DEADLINE_S, KIB, PING_AFTER_S, REQUESTS_IN_FLIGHT_MAX
+from core.limits import CONNECTION_IDLE_S, HANDSHAKE_DEADLINE_S, PING_AFTER_S, REQUESTS_IN_FLIGHT_MAX
 from core.ports import Connection, Threads
 from daemon.desk import Desk
 from daemon.lane import Lane, UploadMessage
@@ -39,9 +40,6 @@ from wire.messages import (
     parse_message,
 )
 
-RECEIVE_BYTES = 256 * KIB
-# Bodies below this travel in one write with their head.
-JOIN_BELOW_BYTES = 16 * KIB
 CLOSE_DEADLINE_S = 1.0
 # Messages that carry up to a frame body in or out.
 DATA_MESSAGES = (UploadData, Read, StoreManifest, StoreReceipt, GetManifest, GetReceipt)
@@ -90,12 +88,13 @@ class _Inbox:
             frame = next(self._frames, None)
             if frame is not None:
                 return parse_message(frame)
-            data = await self.connection.receive_some(RECEIVE_BYTES)
-            if not data:
+            parser = self._parser
+            count = await self.connection.receive_into(parser.room(), expected_bytes=parser.expected_bytes)
+            if not count:
                 return None
             self.heard_at = trio.current_time()
-            self.counters.received_bytes += len(data)
-            self._frames = self._parser.feed(data)
+            self.counters.received_bytes += count
+            self._frames = parser.took(count)
 
 
 class Conversation:
@@ -189,11 +188,7 @@ class Conversation:
         body = message.body_of()
         prefix = frame_prefix(message_head(number, message), len(body))
         with trio.move_on_after(self._limits.send_deadline_s) as patience:
-            if len(body) < JOIN_BELOW_BYTES:
-                await self._connection.send_all(prefix + bytes(body))
-            else:
-                await self._connection.send_all(prefix)
-                await self._connection.send_all(body)
+            await self._connection.send_all(prefix, body)
         if patience.cancelled_caught:
             raise PeerUnavailableError(f"{self._remote.name} takes no answers")
         self._counters.sent_bytes += len(prefix) + len(body)
@@ -237,6 +232,9 @@ class Conversation:
 
     async def _acquire(self, semaphore: trio.Semaphore) -> None:
         """Wait for room, showing now and then that it is us who are slow, not dead."""
+        with suppress(trio.WouldBlock):
+            semaphore.acquire_nowait()
+            return
         while True:
             with trio.move_on_after(PING_AFTER_S):
                 await semaphore.acquire()

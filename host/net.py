@@ -55,11 +55,14 @@ class TlsConnection:
     def remote(self) -> Identity:
         return self._remote
 
-    async def send_all(self, data: Buffer) -> None:
-        await self._pump.send_all(data)
+    async def send_all(self, *parts: Buffer) -> None:
+        await self._pump.send_all(*parts)
 
     async def receive_some(self, max_bytes: int) -> bytes:
         return await self._pump.receive_some(max_bytes)
+
+    async def receive_into(self, target: memoryview, *, expected_bytes: int = 1) -> int:
+        return await self._pump.receive_into(target, expected_bytes)
 
     async def aclose(self) -> None:
         await self._pump.aclose()

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import trio
 
@@ -22,6 +24,10 @@ RECEIVE_BYTES = 256 * KIB
 SEND_BYTES = 256 * KIB
 # RFC 8446, section 5.1.
 RECORD_BYTES = 16 * KIB
+# How long bytes that have come wait for those that are expected behind them: less than anyone's patience.
+GATHER_S = 0.25
+# The task wakes up for so many bytes. To wake up, whatever for, costs as much as to decrypt 256 KiB.
+GATHER_BYTES = 512 * KIB
 # A goodbye that the other side does not read in this time is not worth waiting for.
 GOODBYE_DEADLINE_S = 1.0
 
@@ -61,6 +67,7 @@ class TlsPump:
         self._sending = trio.Lock()
         self._server_side = server_side
         self._receiving = False
+        self._wakes_at = 1
         self._ended = False
         self._failure: MoorageError | None = None
 
@@ -94,15 +101,18 @@ class TlsPump:
         """The application protocol that both sides named (RFC 7301)."""
         return self._tls.selected_alpn_protocol()
 
-    async def send_all(self, data: Buffer) -> None:
+    async def send_all(self, *parts: Buffer) -> None:
         """Cancelled or failed once it began, the stream is broken: the other side has part of a record."""
         async with self._sending:
             self._check()
-            view = memoryview(data).cast("B")
             try:
-                for start in range(0, len(view), SEND_BYTES):
-                    self._tls.write(view[start : start + SEND_BYTES])
-                    await self._flush()
+                for part in parts:
+                    view = memoryview(part).cast("B")
+                    for start in range(0, len(view), SEND_BYTES):
+                        self._tls.write(view[start : start + SEND_BYTES])
+                        if self._outgoing.pending >= SEND_BYTES:
+                            await self._flush()
+                await self._flush()
             except OSError as error:
                 raise self._fail(explain(self._where, error)) from error
             except BaseException:  # a cancellation above all: what was sent ends in the middle of a record
@@ -112,18 +122,35 @@ class TlsPump:
     async def receive_some(self, max_bytes: int) -> bytes:
         """All that is at hand, at most ``max_bytes`` or RECEIVE_BYTES; waits only when nothing is. b"" at the end."""
         assert max_bytes > 0, max_bytes
+        target = memoryview(bytearray(min(max_bytes, RECEIVE_BYTES)))
+        return bytes(target[: await self.receive_into(target, 1)])
+
+    async def receive_into(self, target: memoryview, expected_bytes: int) -> int:
+        """1 to ``len(target)`` bytes into ``target``; how many, 0 at the end.
+
+        Waits until ``expected_bytes`` of them are there, GATHER_S at most for each GATHER_BYTES, and longer only
+        while nothing is. Cancelled when something was, the stream is broken.
+        """
         assert not self._receiving, "two tasks receive from one connection"
         self._receiving = True
+        have = 0
+        goal = min(expected_bytes, len(target))
         try:
             await trio.lowlevel.checkpoint()
             while True:
-                data = self._decrypt(min(max_bytes, RECEIVE_BYTES))
-                if data or self._ended:
-                    return data
-                self._check()
-                await self._fill()
+                have += self._decrypt_into(target[have:])
+                if have >= goal or self._ended:
+                    return have
+                if not have:
+                    self._check()
+                if self._failure or not await self._gather(goal - have, patient=not have):
+                    return have
         except OSError as error:
             raise self._fail(explain(self._where, error)) from error
+        except BaseException:  # a cancellation above all: what was decrypted is lost
+            if have:
+                self._fail(PeerUnavailableError(f"{self._where}: broken by a receive that was cancelled"))
+            raise
         finally:
             self._receiving = False
 
@@ -168,33 +195,57 @@ class TlsPump:
             self._failure = failure
         return self._failure
 
-    def _decrypt(self, wanted_bytes: int) -> bytes:
-        parts: list[bytes] = []
-        while wanted_bytes > 0 and not self._ended:
+    def _decrypt_into(self, target: memoryview) -> int:
+        """How many bytes there were for ``target``. Sets ``_ended`` and ``_failure`` when there will be no more."""
+        have = 0
+        while have < len(target) and not self._ended:
             try:
-                part = self._tls.read(min(wanted_bytes, RECORD_BYTES))
+                # One record at most comes at a time. With a buffer it returns their number, unlike its type stub says.
+                count = cast(int, self._tls.read(RECORD_BYTES, target[have : have + RECORD_BYTES]))
             except ssl.SSLWantReadError:
                 break
             except ssl.SSLZeroReturnError:
-                part = b""
+                count = 0
             except ssl.SSLError as error:
                 # What came before it is good and goes first.
                 self._fail(explain(self._where, error))
                 break
-            self._ended = not part
-            parts.append(part)
-            wanted_bytes -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            self._ended = not count
+            have += count
+        return have
+
+    async def _gather(self, wanted_bytes: int, *, patient: bool) -> bool:
+        """Hand bytes to TLS, best when ``wanted_bytes`` have come. False when, not ``patient``, none came in time."""
+        while self._pull() is None:
+            self._wake_at(wanted_bytes)
+            with trio.move_on_after(GATHER_S if wanted_bytes > 1 else math.inf) as hurry:
+                await self._wait(trio.lowlevel.wait_readable)
+            if hurry.cancelled_caught:
+                if not patient:
+                    return False
+                wanted_bytes = 1
+        return True
+
+    def _wake_at(self, wanted_bytes: int) -> None:
+        """Let the system wake us when so many bytes are there (socket(7)), or the stream has ended."""
+        wanted_bytes = max(1, min(wanted_bytes, GATHER_BYTES))
+        if wanted_bytes != self._wakes_at:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted_bytes)
+            self._wakes_at = wanted_bytes
 
     async def _fill(self) -> int:
         """Wait for bytes from the socket and hand them to TLS; 0 at their end. Raises OSError, MoorageError."""
-        while True:
-            try:
-                count = self._socket.recv_into(self._scratch)
-            except (BlockingIOError, InterruptedError):
-                await self._wait(trio.lowlevel.wait_readable)
-                continue
-            break
+        while (count := self._pull()) is None:
+            self._wake_at(1)
+            await self._wait(trio.lowlevel.wait_readable)
+        return count
+
+    def _pull(self) -> int | None:
+        """Hand to TLS what the socket has; how much, 0 at its end, None when nothing is there yet. Raises OSError."""
+        try:
+            count = self._socket.recv_into(self._scratch)
+        except (BlockingIOError, InterruptedError):
+            return None
         if count:
             self._incoming.write(self._scratch[:count])
         else:

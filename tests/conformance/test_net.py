@@ -336,3 +336,33 @@ async def test_many_connections_live_side_by_side(place: Place, nursery: trio.Nu
         for number in range(20):
             inner.start_soon(call, number)
     assert answers == {number: str(number).encode() * 1000 for number in range(20)}
+
+
+async def test_bytes_are_received_where_they_are_wanted(place: Place, nursery: trio.Nursery) -> None:
+    sent = random.Random(3).randbytes(300_000)
+
+    async def talk(connection: Connection) -> None:
+        await connection.send_all(sent[:100], sent[100:200_000], b"", sent[200_000:])
+
+    address = await nursery.start(place.member("listener").serve, ANY_PORT, talk)
+    connection = await place.member("caller").connect(address)
+    got = bytearray(len(sent) + 1)
+    at = 0
+    while count := await connection.receive_into(memoryview(got)[at:], expected_bytes=max(1, len(sent) - at)):
+        at += count
+    assert bytes(got[:at]) == sent
+    await connection.aclose()
+
+
+async def test_bytes_that_are_expected_and_do_not_come_hold_nothing_up(place: Place, nursery: trio.Nursery) -> None:
+    async def talk(connection: Connection) -> None:
+        await connection.send_all(b"half")
+        await trio.sleep_forever()
+
+    address = await nursery.start(place.member("listener").serve, ANY_PORT, talk)
+    connection = await place.member("caller").connect(address)
+    room = memoryview(bytearray(1000))
+    with trio.fail_after(2):
+        assert await connection.receive_into(room, expected_bytes=1000) == 4
+    assert bytes(room[:4]) == b"half"
+    await connection.aclose()

@@ -43,9 +43,9 @@ class MemoryConnection:
     def remote(self) -> Identity:
         return self._remote
 
-    async def send_all(self, data: Buffer) -> None:
+    async def send_all(self, *parts: Buffer) -> None:
         try:
-            await self._stream.send_all(bytes(data))
+            await self._stream.send_all(b"".join(parts))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise PeerUnavailableError("connection lost") from error
 
@@ -54,6 +54,12 @@ class MemoryConnection:
             return bytes(await self._stream.receive_some(max_bytes))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise PeerUnavailableError("connection lost") from error
+
+    async def receive_into(self, target: memoryview, *, expected_bytes: int = 1) -> int:
+        del expected_bytes
+        data = await self.receive_some(len(target))
+        target[: len(data)] = data
+        return len(data)
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -286,10 +286,16 @@ class Pair:
     far_socket: socket.socket
 
 
-@pytest.fixture
-async def pair() -> AsyncIterator[Pair]:
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Unlike those of ``socketpair``, these know SO_RCVLOWAT."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        return near, listener.accept()[0]
+
+
+@asynccontextmanager
+async def pair_of(near_socket: socket.socket, far_socket: socket.socket) -> AsyncGenerator[Pair]:
     contexts = make_contexts(CALLER.certificate, CALLER.key, HOSPITAL.issuers.values())
-    near_socket, far_socket = socket.socketpair()
     scratch = memoryview(bytearray(RECEIVE_BYTES))
     near = TlsPump(near_socket, contexts.connecting, server_side=False, where="far", scratch=scratch)
     far = TlsPump(far_socket, contexts.accepting, server_side=True, where="near", scratch=scratch)
@@ -300,6 +306,12 @@ async def pair() -> AsyncIterator[Pair]:
     yield Pair(near, far, far_socket)
     await near.aclose()
     await far.aclose()
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    async with pair_of(*socket.socketpair()) as made:
+        yield made
 
 
 async def test_a_stream_cut_off_is_no_end_of_the_stream(pair: Pair) -> None:
@@ -325,6 +337,59 @@ async def test_bytes_changed_on_the_way_break_the_stream_after_the_good_ones(pai
 async def test_a_receive_gives_all_that_is_at_hand(pair: Pair) -> None:
     await pair.far.send_all(bytes(100_000))
     assert len(await pair.near.receive_some(RECEIVE_BYTES)) == 100_000
+
+
+async def test_a_receive_waits_for_what_is_expected_and_is_woken_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("host.pump.GATHER_S", 30)
+    waits: list[None] = []
+    wait_readable = trio.lowlevel.wait_readable
+
+    async def counted(sock: socket.socket) -> None:
+        waits.append(None)
+        await wait_readable(sock)
+
+    monkeypatch.setattr("trio.lowlevel.wait_readable", counted)
+    room = memoryview(bytearray(2 * RECEIVE_BYTES))
+
+    async with pair_of(*tcp_pair()) as pair, trio.open_nursery() as nursery:
+        waits.clear()
+
+        async def trickle() -> None:
+            for at in range(0, len(room), 4096):
+                await pair.far.send_all(bytes([at // 4096]) * 4096)
+
+        nursery.start_soon(trickle)
+        assert await pair.near.receive_into(room, len(room)) == len(room)
+    assert bytes(room) == b"".join(bytes([at]) * 4096 for at in range(len(room) // 4096))
+    assert len(waits) < 20
+
+
+async def test_a_cancelled_receive_that_had_begun_breaks_the_stream(pair: Pair) -> None:
+    await pair.far.send_all(b"begun")
+    room = memoryview(bytearray(100))
+    with trio.move_on_after(0.05) as scope:
+        await pair.near.receive_into(room, 100)
+    assert scope.cancelled_caught
+    with pytest.raises(PeerUnavailableError, match="broken by a receive that was cancelled"):
+        await pair.near.receive_into(room, 1)
+
+
+async def test_a_cancelled_receive_that_had_nothing_breaks_nothing(pair: Pair) -> None:
+    room = memoryview(bytearray(100))
+    with trio.move_on_after(0.05):
+        await pair.near.receive_into(room, 1)
+    await pair.far.send_all(b"later")
+    assert await pair.near.receive_into(room, 1) == 5
+
+
+async def test_what_came_before_an_end_is_handed_out_before_it(pair: Pair) -> None:
+    room = memoryview(bytearray(100))
+    await pair.far.send_all(b"last")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pair.far.aclose)
+        assert await pair.near.receive_into(room, 100) == 4
+        assert await pair.near.receive_into(room, 100) == 0
+        await pair.near.aclose()
 
 
 async def test_an_empty_send_is_no_end(pair: Pair) -> None:

@@ -53,14 +53,14 @@ class SimConnection:
     def remote(self) -> Identity:
         return self._remote
 
-    async def send_all(self, data: Buffer) -> None:
+    async def send_all(self, *parts: Buffer) -> None:
         await trio.lowlevel.checkpoint()
         assert not self._sending, "two tasks send on one connection"
         self._check_sendable()
         fabric = self._net.fabric
         if fabric.faults.reset_p and fabric.chance.random() < fabric.faults.reset_p:
             self._link.cut("connection reset")
-        whole = memoryview(bytes(data))
+        whole = memoryview(b"".join(parts))
         self._sending = True
         try:
             for start in range(0, len(whole), SEGMENT_BYTES):
@@ -89,6 +89,12 @@ class SimConnection:
                     await self._in.changed.wait()
         finally:
             self._receiving = False
+
+    async def receive_into(self, target: memoryview, *, expected_bytes: int = 1) -> int:
+        del expected_bytes
+        data = await self.receive_some(len(target))
+        target[: len(data)] = data
+        return len(data)
 
     async def aclose(self) -> None:
         self._net.life.check()

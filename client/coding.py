@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.compression import ChunkCompressor
-from core.limits import CHUNK_BYTES, FRAME_BODY_MAX_BYTES, READ_CHUNKS_MAX, SEALED_CHUNK_MAX_BYTES
+from core.limits import CHUNK_BYTES, FRAME_BODY_MAX_BYTES, READ_CHUNKS_MAX, SEALED_CHUNK_MAX_BYTES, TAG_BYTES
 from core.ports import Buffer
 from core.sealing import ChunkSealer
-from erasure.codec import encode_chunk, share_bytes
+from erasure.codec import encode_into, share_bytes
 from erasure.merkle import leaf_digest
 from erasure.scheme import Scheme
 
@@ -21,7 +21,7 @@ class CodedBatch:
     hold for every i. ``sealed_lengths`` and ``codecs`` say how to undo it.
     """
 
-    bodies: tuple[bytes, ...]
+    bodies: tuple[memoryview, ...]
     leaves: tuple[tuple[bytes, ...], ...]
     share_lengths: tuple[int, ...]
     sealed_lengths: tuple[int, ...]
@@ -34,26 +34,39 @@ def chunks_per_batch(scheme: Scheme) -> int:
 
 
 def code_batch(plain: Buffer, first: int, count: int, key: bytes, scheme: Scheme) -> CodedBatch:
-    """Code chunks ``first`` to ``first + count - 1`` of the extent whose plain bytes are ``plain``."""
+    """Code chunks ``first`` to ``first + count - 1`` of the extent whose plain bytes are ``plain``.
+
+    Each chunk is sealed in one and the same place and its shares written where they stay: what is copied is still in
+    the processor's cache, and no memory is asked for anew.
+    """
     sealer = ChunkSealer(key)
     compressor = ChunkCompressor()
     view = memoryview(plain)
-    shares: list[list[Buffer]] = [[] for _ in range(scheme.total)]
+    place = memoryview(bytearray(SEALED_CHUNK_MAX_BYTES))
+    room_bytes = count * share_bytes(SEALED_CHUNK_MAX_BYTES, scheme.needed)
+    bodies = [memoryview(bytearray(room_bytes)) for _ in range(scheme.total)]
     leaves: list[list[bytes]] = [[] for _ in range(scheme.total)]
     sealed_lengths: list[int] = []
+    lengths: list[int] = []
     codecs = bytearray()
+    at = 0
     for chunk in range(first, first + count):
         codec, packed = compressor.compress(view[chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES])
-        sealed = sealer.seal(chunk, codec, packed)
-        for index, share in enumerate(encode_chunk(sealed, scheme)):
-            shares[index].append(share)
-            leaves[index].append(leaf_digest(share))
+        sealed = place[: len(packed) + TAG_BYTES]
+        sealer.seal_into(chunk, codec, packed, sealed)
+        end = at + share_bytes(len(sealed), scheme.needed)
+        shares = [body[at:end] for body in bodies]
+        encode_into(sealed, scheme, shares)
+        for column, share in zip(leaves, shares, strict=True):
+            column.append(leaf_digest(share))
+        lengths.append(end - at)
         sealed_lengths.append(len(sealed))
         codecs.append(codec)
+        at = end
     return CodedBatch(
-        bodies=tuple(b"".join(column) for column in shares),
+        bodies=tuple(body[:at] for body in bodies),
         leaves=tuple(tuple(column) for column in leaves),
-        share_lengths=tuple(len(share) for share in shares[0]),
+        share_lengths=tuple(lengths),
         sealed_lengths=tuple(sealed_lengths),
         codecs=bytes(codecs),
     )

@@ -71,12 +71,26 @@ class ChunkSealer:
         """``len(packed) + 16`` bytes."""
         return self._cipher.encrypt(_nonce(chunk), packed, bytes([codec]))
 
+    def seal_into(self, chunk: int, codec: int, packed: Buffer, target: memoryview) -> None:
+        """Write to ``target``, of ``len(packed) + 16`` bytes."""
+        self._cipher.encrypt_into(_nonce(chunk), packed, bytes([codec]), target)
+
     def open(self, chunk: int, codec: int, sealed: Buffer) -> bytes:
         """Raises CorruptError when the tag does not fit key, number, codec and bytes."""
         if len(sealed) < TAG_BYTES:
             raise CorruptError(f"chunk {chunk}: shorter than its tag")
         try:
             return self._cipher.decrypt(_nonce(chunk), sealed, bytes([codec]))
+        except InvalidTag as error:
+            raise CorruptError(f"chunk {chunk}: decryption failed") from error
+
+    def open_into(self, chunk: int, codec: int, sealed: Buffer, target: memoryview) -> None:
+        """Write to ``target``, of ``len(sealed) - 16`` bytes; what it holds after an error is not to be used.
+
+        Raises as ``open``.
+        """
+        try:
+            self._cipher.decrypt_into(_nonce(chunk), sealed, bytes([codec]), target)
         except InvalidTag as error:
             raise CorruptError(f"chunk {chunk}: decryption failed") from error
 

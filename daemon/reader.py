@@ -13,7 +13,7 @@ from core.ports import Buffer, Disk, DiskFile, FileStat
 from daemon.faults import read_fault
 from daemon.folders import Folders
 from daemon.mutex import new_mutex
-from erasure.merkle import leaf_digest, merkle_paths
+from erasure.merkle import leaf_digest
 from erasure.shardfile import ShardLayout, ShardReport, read_layout, scan_shard
 
 # Suspects wait for the sweep; beyond so many the disk is sick and the sweep will see for itself.
@@ -164,7 +164,7 @@ def _read_good(file: DiskFile, layout: ShardLayout, root: ShardRoot, first: int,
     if good == first:
         raise CorruptError(problem)
     size_bytes = layout.run(first, good - first)[1]
-    paths = merkle_paths(layout.leaves, first, good - first)
+    paths = tuple(layout.tree.path(chunk) for chunk in range(first, good))
     return ShardRead(layout.lengths[first:good], paths, problem, view[:size_bytes])
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from core.errors import MalformedError, NotEnoughSharesError
+from core.limits import SEALED_CHUNK_MAX_BYTES
 from core.ports import Buffer
 from erasure.kernel import Kernel
 from erasure.kernels import best_kernel
@@ -50,9 +51,31 @@ def encode_chunk(sealed: Buffer, scheme: Scheme, kernel: Kernel | None = None) -
     """
     assert len(sealed), "a sealed chunk has at least its tag"
     blocks = _slices(sealed, scheme.needed)
-    data, rest = range(scheme.needed), range(scheme.needed, scheme.total)
-    checks = (kernel or best_kernel()).combine(scheme, data, blocks, rest)
+    checks = _room(scheme.spare, memoryview(blocks[0]).nbytes)
+    _encode(blocks, checks, scheme, kernel)
     return (*blocks, *checks)
+
+
+def encode_into(sealed: Buffer, scheme: Scheme, targets: Sequence[memoryview], kernel: Kernel | None = None) -> None:
+    """Write all ``total`` shares of a sealed chunk to as many targets of ``share_bytes`` bytes each."""
+    assert len(sealed), "a sealed chunk has at least its tag"
+    assert len(targets) == scheme.total, (len(targets), scheme)
+    assert {target.nbytes for target in targets} == {share_bytes(len(sealed), scheme.needed)}
+    blocks = _slices(sealed, scheme.needed)
+    _encode(blocks, targets[scheme.needed :], scheme, kernel)
+    for target, block in zip(targets, blocks, strict=False):
+        target[:] = block
+
+
+def _encode(blocks: Sequence[Buffer], checks: Sequence[memoryview], scheme: Scheme, kernel: Kernel | None) -> None:
+    data, rest = range(scheme.needed), range(scheme.needed, scheme.total)
+    (kernel or best_kernel()).combine(scheme, data, blocks, rest, checks)
+
+
+def _room(count: int, size: int) -> list[memoryview]:
+    """``count`` pieces of ``size`` bytes."""
+    whole = memoryview(bytearray(count * size))
+    return [whole[at : at + size] for at in range(0, len(whole), size)]
 
 
 def _checked(shares: Mapping[int, Buffer], scheme: Scheme) -> int:
@@ -74,28 +97,45 @@ def _chosen(shares: Mapping[int, Buffer], scheme: Scheme) -> tuple[list[int], li
     return have, [shares[number] for number in have]
 
 
-def join_shares(shares: Mapping[int, Buffer], sealed_bytes: int, scheme: Scheme, kernel: Kernel | None = None) -> bytes:
+def join_shares(
+    shares: Mapping[int, Buffer], sealed_bytes: int, scheme: Scheme, kernel: Kernel | None = None
+) -> bytearray:
     """The sealed chunk of ``sealed_bytes`` bytes from any ``needed`` of its shares (more are ignored).
 
-    With all of the first ``needed`` shares this is one copy; otherwise the missing slices are computed.
+    Raises as ``join_into``.
+    """
+    if sealed_bytes < 1 or sealed_bytes > SEALED_CHUNK_MAX_BYTES:
+        raise MalformedError(f"no chunk has {sealed_bytes} bytes")
+    joined = bytearray(sealed_bytes)
+    join_into(shares, memoryview(joined), scheme, kernel)
+    return joined
+
+
+def join_into(shares: Mapping[int, Buffer], target: memoryview, scheme: Scheme, kernel: Kernel | None = None) -> None:
+    """Write a sealed chunk, which has the length of ``target``, from any ``needed`` of its shares.
+
+    With all of the first ``needed`` shares this is one copy; otherwise the missing slices are computed in place.
 
     Raises:
         NotEnoughSharesError: fewer than ``needed``.
         MalformedError: a number outside the scheme, or lengths that do not belong to such a chunk.
     """
     length = _checked(shares, scheme)
-    if length != share_bytes(sealed_bytes, scheme.needed):
-        raise MalformedError(f"shares of {length} bytes do not make a chunk of {sealed_bytes} bytes at {scheme}")
+    if length != share_bytes(len(target), scheme.needed):
+        raise MalformedError(f"shares of {length} bytes do not make a chunk of {len(target)} bytes at {scheme}")
     have, chosen = _chosen(shares, scheme)
-    found: dict[int, Buffer] = dict(zip(have, chosen, strict=True))
-    missing = [number for number in range(scheme.needed) if number not in found]
+    places = {number: target[number * length : (number + 1) * length] for number in range(scheme.needed)}
+    missing = [number for number in places if number not in have]
+    for number, share in zip(have, chosen, strict=True):
+        if number < scheme.needed:
+            places[number][:] = memoryview(share).cast("B")[: len(places[number])]
     if missing:
-        found.update(zip(missing, (kernel or best_kernel()).combine(scheme, have, chosen, missing), strict=True))
-    whole, rest = divmod(sealed_bytes, length)
-    parts: list[Buffer] = [found[number] for number in range(whole)]
-    if rest:
-        parts.append(memoryview(found[whole]).cast("B")[:rest])
-    return b"".join(parts)
+        # The last slices may be longer than what the chunk has left for them.
+        whole = {number: _room(1, length)[0] for number in missing if len(places[number]) < length}
+        targets = [whole.get(number, places[number]) for number in missing]
+        (kernel or best_kernel()).combine(scheme, have, chosen, missing, targets)
+        for number, share in whole.items():
+            places[number][:] = share[: len(places[number])]
 
 
 def rebuild_shares(
@@ -117,5 +157,6 @@ def rebuild_shares(
     if not numbers:
         return {}
     have, chosen = _chosen(shares, scheme)
-    made = (kernel or best_kernel()).combine(scheme, have, chosen, numbers)
+    made = _room(len(numbers), memoryview(chosen[0]).nbytes)
+    (kernel or best_kernel()).combine(scheme, have, chosen, numbers, made)
     return {number: bytes(share) for number, share in zip(numbers, made, strict=True)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, files
 
@@ -47,14 +47,18 @@ class _View(ctypes.Structure):
 
 
 @contextmanager
-def _address(buffer: Buffer) -> Generator[int]:
-    """Where a contiguous buffer lies; it stays there inside the context. Raises BufferError."""
-    view = _View()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(buffer), ctypes.byref(view), 0)
+def _addresses(buffers: Sequence[Buffer]) -> Generator[ctypes.Array[ctypes.c_void_p]]:
+    """Where contiguous buffers lie; they stay there inside the context. Raises BufferError."""
+    views = (_View * len(buffers))()
+    got = 0
     try:
-        yield view.buf
+        for view, buffer in zip(views, buffers, strict=True):
+            ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(buffer), ctypes.byref(view), 0)
+            got += 1
+        yield (ctypes.c_void_p * len(buffers))(*(view.buf for view in views))
     finally:
-        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))
+        for view in views[:got]:
+            ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))
 
 
 class IsalKernel:
@@ -78,19 +82,17 @@ class IsalKernel:
         return tables
 
     def combine(
-        self, scheme: Scheme, have: Sequence[int], shares: Sequence[Buffer], wanted: Sequence[int]
-    ) -> Sequence[Buffer]:
+        self,
+        scheme: Scheme,
+        have: Sequence[int],
+        shares: Sequence[Buffer],
+        wanted: Sequence[int],
+        targets: Sequence[memoryview],
+    ) -> None:
         del scheme
-        length = memoryview(shares[0]).nbytes
         tables = self._tables(tuple(have), tuple(wanted))
-        made = memoryview(bytearray(length * len(wanted)))
-        with ExitStack() as stack:
-            inputs = [stack.enter_context(_address(share)) for share in shares]
-            start = stack.enter_context(_address(made))
-            sources = (ctypes.c_void_p * len(inputs))(*inputs)
-            targets = (ctypes.c_void_p * len(wanted))(*range(start, start + len(made), length))
-            self._encode(length, len(inputs), len(wanted), tables, sources, targets)
-        return [made[at : at + length] for at in range(0, len(made), length)]
+        with _addresses(shares) as sources, _addresses(targets) as places:
+            self._encode(targets[0].nbytes, len(shares), len(targets), tables, sources, places)
 
 
 def _paths() -> Iterator[str]:

@@ -23,12 +23,18 @@ class Kernel(Protocol):
         ...
 
     def combine(
-        self, scheme: Scheme, have: Sequence[int], shares: Sequence[Buffer], wanted: Sequence[int]
-    ) -> Sequence[Buffer]:
-        """The shares numbered ``wanted``, from exactly ``needed`` others.
+        self,
+        scheme: Scheme,
+        have: Sequence[int],
+        shares: Sequence[Buffer],
+        wanted: Sequence[int],
+        targets: Sequence[memoryview],
+    ) -> None:
+        """Write the shares numbered ``wanted`` to ``targets``, from exactly ``needed`` others.
 
         ``have`` and ``wanted`` are ascending, disjoint and within the scheme, ``wanted`` not empty; ``shares[j]`` is
-        share ``have[j]``; all are contiguous and of one length, at least 1 byte.
+        share ``have[j]``; all, targets too, are contiguous and of one length, at least 1 byte. No target overlaps
+        anything else.
         """
         ...
 
@@ -39,8 +45,13 @@ class ZfecKernel:
     name = "zfec"
 
     def combine(
-        self, scheme: Scheme, have: Sequence[int], shares: Sequence[Buffer], wanted: Sequence[int]
-    ) -> Sequence[Buffer]:
+        self,
+        scheme: Scheme,
+        have: Sequence[int],
+        shares: Sequence[Buffer],
+        wanted: Sequence[int],
+        targets: Sequence[memoryview],
+    ) -> None:
         needed, total = scheme.needed, scheme.total
         data: Sequence[Buffer] = shares
         if have[-1] >= needed:
@@ -50,4 +61,5 @@ class ZfecKernel:
         made: list[Buffer] = [data[number] for number in wanted if number < needed]
         if checks:
             made += zfec.Encoder(needed, total).encode(list(data), checks)
-        return made
+        for target, share in zip(targets, made, strict=True):
+            target[:] = share

@@ -19,7 +19,9 @@ TRIAL_SCHEMES = (Scheme(1, 2), Scheme(4, 6), Scheme(10, 16), Scheme(17, 40))
 
 def _bytes(kernel: Kernel, scheme: Scheme, have: Sequence[int], shares: Sequence[Buffer]) -> list[bytes]:
     wanted = [number for number in range(scheme.total) if number not in have]
-    return [bytes(share) for share in kernel.combine(scheme, have, shares, wanted)]
+    made = [bytearray(len(shares[0])) for _ in wanted]
+    kernel.combine(scheme, have, shares, wanted, [memoryview(share) for share in made])
+    return [bytes(share) for share in made]
 
 
 def agrees(kernel: Kernel, scheme: Scheme, share_bytes: int) -> bool:

@@ -10,6 +10,7 @@ from core.ports import Ports
 from host.chance import RealChance
 from host.clock import RealClock
 from host.disk import RealDisk
+from host.memory import keep_freed_memory
 from host.net import NetLimits, TlsNet
 from host.threads import RealThreads
 
@@ -24,10 +25,13 @@ def real_ports(
 ) -> Ports:
     """The world as it is, for one identity (its certificate in DER, its key) on one roster.
 
+    Also tells the process' allocator what it will be used for.
+
     Args:
         issuers: DER of each organisation's certificate by its name, asked anew at each connection.
         private_files: new files and folders are for this user alone; otherwise the process' umask decides.
     """
+    keep_freed_memory()
     clock = RealClock()
     return Ports(
         disk=RealDisk(private=private_files),

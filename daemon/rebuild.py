@@ -126,9 +126,10 @@ class Rebuilder:
             await self._pace.take(moved_bytes)
             read_bytes += moved_bytes
             at += count
-        if at < extent.chunks:
-            return read_bytes
         for lane in lanes:
+            if lane.failure is not None:
+                lane.drop(lane.failure)
+                continue
             root = root_of_leaves(self._scheme, lane.index, leaves[lane.index])
             if root == extent.roots[lane.index]:
                 lane.finish(root)

@@ -352,6 +352,21 @@ async def test_a_holder_that_refuses_is_replaced_by_another(autojump_clock: obje
     assert repair.holder not in put.manifest.holders()
 
 
+async def test_a_repair_ends_when_all_who_should_take_a_large_shard_refuse_at_once(autojump_clock: object) -> None:
+    pool = CarePool()
+    put = pool.put([40 * CHUNK_BYTES])
+    full = pool.by_id[put.holder(0, 3)]
+    pool.disk.unlink(pool.path(full.peer, put.root(0, 3)))
+    full.store._guard._refusal = "sick"
+    full.store._guard._refused_at_s = pool.clock.now()
+    sweeper = pool.by_id[put.holder(0, 5)]
+    async with pool.caring(sweeper.name):
+        with trio.fail_after(60.0):
+            report = report_of(await pool.job(sweeper.name, "repair"))
+    assert report.repairs == ()
+    assert report.unrepaired
+
+
 # --- what is no object's ------------------------------------------------------------------------
 
 

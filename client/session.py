@@ -7,6 +7,7 @@ waited for, hung peers are not.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import trio
 
@@ -27,6 +28,9 @@ from wire.messages import MESSAGE_ID_MAX, PROTOCOL_VERSION, Failure, Hello, Mess
 SEND_QUEUE_FRAMES = 8
 # A body that the system's send buffer alone can hardly swallow.
 SIGN_OF_LIFE_BYTES = 16 * 1024
+
+# How often a peer that owes an answer is looked at.
+WATCH_S = 0.5
 
 
 class Pending:
@@ -81,6 +85,8 @@ class Session:
         self._heard_at = trio.current_time()
         self._slots = trio.Semaphore(REQUESTS_IN_FLIGHT_MAX - 1)
         self._outbox, self._to_send = trio.open_memory_channel[tuple[int, Message]](SEND_QUEUE_FRAMES)
+        # An asker that gives up takes nothing from what the peer owes: only a sign of life does.
+        self._owes = False
         self._owing = trio.Event()
 
     @property
@@ -124,12 +130,12 @@ class Session:
         if self.failure is not None:
             raise self.failure
         await self._slots.acquire()
-        number = self._next_id
-        self._next_id = number % MESSAGE_ID_MAX + 1
+        number = self._new_number()
         pending = Pending(self, number, message.KIND)
-        if not self._waiting:
+        if not self._owes:
             # Silence counts from now: until now the peer owed us nothing.
             self._heard_at = trio.current_time()
+            self._owes = True
             self._owing.set()
         self._waiting[number] = pending
         try:
@@ -141,6 +147,13 @@ class Session:
             self.forget(number)
             raise
         return pending
+
+    def _new_number(self) -> int:
+        number = self._next_id
+        while number in self._waiting:
+            number = number % MESSAGE_ID_MAX + 1
+        self._next_id = number % MESSAGE_ID_MAX + 1
+        return number
 
     def next_upload(self) -> int:
         """A number for a new upload on this connection."""
@@ -197,25 +210,32 @@ class Session:
                 pending = self._waiting.get(number)
                 # Nobody waits: it is the answer to a ping, or to a request that was given up.
                 if pending is not None:
+                    self.forget(number)
                     pending.arrive(message)
+            self._owes = bool(self._waiting)
 
     async def _watch(self) -> None:
         """Ping a peer that owes an answer and is silent; give it up when it stays silent."""
         pinged = -math.inf
         while True:
-            if not self._waiting:
+            if not self._owes:
                 self._owing = trio.Event()
                 await self._owing.wait()
             silent_s = trio.current_time() - self._heard_at
             if silent_s >= SILENCE_MAX_S:
                 self.hung = True
                 raise PeerUnavailableError(f"{self.remote.name} has been silent for {silent_s:.1f} s")
-            if silent_s >= PING_AFTER_S and self._heard_at > pinged:
+            if silent_s >= PING_AFTER_S and self._heard_at >= pinged and self._ping():
                 pinged = trio.current_time()
-                with trio.move_on_after(SILENCE_MAX_S - silent_s):
-                    await self._outbox.send((0, Ping()))
             next_at = PING_AFTER_S if silent_s < PING_AFTER_S else SILENCE_MAX_S
-            await trio.sleep(max(0.05, next_at - silent_s))
+            await trio.sleep(min(WATCH_S, next_at - silent_s))
+
+    def _ping(self) -> bool:
+        """False when there is no room: other frames are in the queue, and the peer's taking them is a sign of life."""
+        with suppress(trio.WouldBlock):
+            self._outbox.send_nowait((0, Ping()))
+            return True
+        return False
 
 
 def _check_greeting(message: Message, ours: Hello, remote: Identity) -> None:

@@ -85,7 +85,7 @@ class ExtentStorer:
         for item in extents:
             for root, peer in zip(item.stored.roots, item.stored.holders, strict=True):
                 wanted.setdefault(peer, []).append(root)
-        failed_before = len(self._placer.failed)
+        unsure: list[PeerId] = []
         self._vanished.clear()
 
         async def ask(peer: PeerId, roots: Sequence[ShardRoot]) -> None:
@@ -99,11 +99,12 @@ class ExtentStorer:
                     self._vanished.update((root, peer) for root, held in zip(part, flags, strict=True) if not held)
             except MoorageError as error:
                 self._placer.fail(peer, error)
+                unsure.append(peer)
 
         async with open_crew() as crew:
             for peer, roots in wanted.items():
                 crew.start_soon(ask, peer, roots)
-        return len(self._placer.failed) == failed_before and not self._vanished
+        return not unsure and not self._vanished
 
     async def rehome(self, plain: memoryview, done: DoneExtent, group: int) -> DoneExtent:
         """Store the lost shares of an extent again, at other peers where their holder failed.

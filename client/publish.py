@@ -67,7 +67,11 @@ async def store_index(
     for at in range(0, len(plain), EXTENT_BYTES):
         part = memoryview(plain)[at : at + EXTENT_BYTES]
         part_key = index_extent_key(key, at // EXTENT_BYTES)
-        extents.append(await storer.store(part, part_key, 0))
+        stored = await storer.store(part, part_key, 0)
+        if storer.lost_shares(stored):
+            # It was stored before, by an earlier round or put, and some of those holders are away now.
+            stored = await storer.rehome(part, stored, 0)
+        extents.append(stored)
     return StoredIndex(tuple(extents), key, len(plain))
 
 
@@ -117,15 +121,16 @@ async def store_on_all(
     client: Client, placer: Placer, holders: Sequence[PeerId], message: StoreManifest | StoreReceipt
 ) -> bool:
     """True when every holder has it durably; those that do not are marked failed."""
-    before = len(placer.failed)
+    missed: list[PeerId] = []
 
     async def store(peer: PeerId) -> None:
         try:
             await client.peers.request(peer, message, deadline_s=DISK_DEADLINE_S)
         except MoorageError as error:
             placer.fail(peer, error)
+            missed.append(peer)
 
     async with open_crew() as crew:
         for peer in holders:
             crew.start_soon(store, peer)
-    return len(placer.failed) == before
+    return not missed

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import trio
 
+from anchor.manifest import Manifest
+from client.context import Client
 from client.get import get
 from client.progress import Silent
 from client.put import PutResult, put
-from core.errors import MoorageError
+from core.errors import HomeError, MoorageError
 from core.ids import ObjectId
 from core.limits import CHUNK_BYTES
 from erasure.scheme import Scheme
@@ -84,6 +86,37 @@ async def put_with_a_crash_in_the_middle(seed: int) -> None:
             assert victim.name in str(outcome)
             outcome = await store(pool, files)
         assert await restore(pool, outcome.object) == files
+
+
+async def put_again_after_losses(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A put ends before it is anchored, more holders of its index than it can spare are lost, and it is put again."""
+    files = some_files(seed)
+    async with World(seed).running() as world:
+        pool = SimPool(world, peers=9, sites=5)
+        await pool.start()
+        manifests: list[Manifest] = []
+
+        async def cut(client: Client, manifest: Manifest, *_: object) -> bytes:
+            manifests.append(manifest)
+            raise HomeError("the client is cut off here")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("client.put.anchor_manifest", cut)
+            with pytest.raises(HomeError):
+                await store(pool, files)
+        names = {node.person.identity.peer: name for name, node in pool.peers.items()}
+        first = manifests[0].groups[manifests[0].index[0].group]
+        gone = set(derive(seed, "story").sample(first, SCHEME.spare + 1))
+        for peer in gone:
+            pool.peers[names[peer]].crash()
+        await trio.sleep(60.0)
+        result = await store(pool, files)
+        assert not gone & set(result.holders)
+        assert await restore(pool, result.object) == files
+
+
+def test_a_put_that_was_cut_short_is_finished_without_its_lost_holders(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_seeded(1, put_again_after_losses, 1, monkeypatch)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -10,7 +10,7 @@ from client.memory import StoredExtent
 from client.placer import Placer
 from client.progress import Progress
 from client.tasks import open_crew
-from client.upload import CodedExtent, upload_extent
+from client.upload import CodedExtent, code_extent, upload_extent
 from core.errors import MoorageError, NotEnoughPeersError, PeerUnavailableError, ProtocolError
 from core.ids import PeerId, ShardRoot
 from core.limits import ROOTS_PER_REQUEST_MAX
@@ -22,6 +22,8 @@ from wire.messages import Have, Held, Read, Shares
 
 # Every round that does not finish loses at least one peer for this put.
 ROUNDS_MAX = 16
+# A daemon that restarts is away for two or three seconds; where nobody else can take its shards, a put waits.
+RETURN_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,12 @@ class ExtentStorer:
     async def store(self, plain: memoryview, key: bytes, group: int) -> DoneExtent:
         """Make the extent durable on one holder per share. Raises NotEnoughPeersError."""
         memory, threads = self._client.memory, self._client.ports.threads
-        known = await threads.disk(memory.extent, key, self.scheme)
+        recorded = await threads.disk(memory.extent, key, self.scheme)
+        known = recorded
+        if known is None and await threads.disk(memory.begin_extent, key, self.scheme):
+            # An earlier put was ended in the middle: what its holders took need not be sent again.
+            coded = await code_extent(plain, key, self.scheme, threads=threads)
+            known = _stored(coded, dict(enumerate(self._placer.holders(group))))
         if known is None:
             holders = dict(enumerate(self._placer.holders(group)))
             extent = await self._send(plain, key, group, holders, list(holders))
@@ -62,7 +69,7 @@ class ExtentStorer:
             if lost:
                 holders = dict(enumerate(known.holders))
                 extent = await self._send(plain, key, group, holders, lost)
-        if extent is not known:
+        if extent is not recorded:
             await threads.disk(memory.remember_extent, key, self.scheme, extent)
         self._progress.advance(len(plain))
         return DoneExtent(key, len(plain), extent)
@@ -151,8 +158,20 @@ class ExtentStorer:
                 self._progress.note(f"{self._placer.name_of(homes[index])} failed ({error}); looking for another peer")
             missing = sorted(result.failed)
             good = {index: peer for index, peer in homes.items() if index not in missing}
-            homes |= self._placer.replacements(group, good, missing)
+            homes |= await self._replacements(group, good, missing)
         raise NotEnoughPeersError("peers keep failing during this upload: try again later")
+
+    async def _replacements(self, group: int, good: Mapping[int, PeerId], lost: Sequence[int]) -> dict[int, PeerId]:
+        """New homes for ``lost``; holders that are starting again are waited for where nobody else can take them."""
+        try:
+            return self._placer.replacements(group, good, lost)
+        except NotEnoughPeersError:
+            back = await self._client.peers.returning(self._placer.away(), patience_s=RETURN_PATIENCE_S)
+            if not back:
+                raise
+        for record in back:
+            self._placer.welcome(record.identity.peer)
+        return self._placer.replacements(group, good, lost)
 
     async def _missing(self, known: StoredExtent) -> list[int]:
         """Shares that their holder, asked for a random chunk, cannot show. Silent holders are marked failed."""

@@ -30,6 +30,7 @@ from core.schema import Fields, split_column
 from erasure.scheme import Scheme
 
 BEGUN_SUFFIX = ".begun"
+BEGUN_SUFFIX = ".begun"
 EXTENT_RECORD_MAX_BYTES = 64 * KIB
 ENTRY_MAX_BYTES = 64 * KIB
 NAME_MAX_BYTES = 16 * KIB
@@ -89,9 +90,21 @@ class ClientMemory:
         except MoorageError:
             return None
 
+    def begin_extent(self, key: bytes, scheme: Scheme) -> bool:
+        """Note that an upload of this extent begins; True when one began before and its end was never noted."""
+        path = self._extent_path(extent_record_name(key, scheme)) + BEGUN_SUFFIX
+        if self._disk.stat(path) is not None:
+            return True
+        # Not durable, nor need it be: after a power cut the extent is merely sent again.
+        self._disk.make_folders(path.rpartition("/")[0])
+        with self._disk.open(path, "update"):
+            return False
+
     def remember_extent(self, key: bytes, scheme: Scheme, extent: StoredExtent) -> None:
         name = extent_record_name(key, scheme)
         self._write(self._extent_path(name), encode_extent_record(extent, name))
+        with suppress(FileNotFoundError):
+            self._disk.unlink(self._extent_path(name) + BEGUN_SUFFIX)
 
     # --- objects ------------------------------------------------------------------------------
 

@@ -21,6 +21,9 @@ AVOID_S = 10.0
 # Peers dialled at the same time when a whole pool is wanted.
 DIALS_AT_ONCE = 32
 RECORD_AGE_MAX_S = 600.0
+# Peers that are starting again are knocked at this often; one that does not answer a knock in time hangs.
+RETURN_POLL_S = 0.25
+KNOCK_S = 1.0
 
 
 @dataclass(slots=True)
@@ -96,6 +99,44 @@ class Peers:
             for record in peers:
                 nursery.start_soon(dial, record)
         return [record for record in peers if record.identity.peer in answered]
+
+    async def returning(self, peers: Sequence[PeerRecord], *, patience_s: float) -> list[PeerRecord]:
+        """Those of ``peers`` that answer again, as soon as any does; none after ``patience_s``.
+
+        Only a peer that is plainly not there is waited for: its daemon may just be starting again. One that hangs
+        costs one knock.
+        """
+        away = list(peers)
+        with trio.move_on_after(patience_s):
+            while away:
+                there = await self._knock_at(away)
+                back = [record for record in away if there.get(record.identity.peer)]
+                if back:
+                    return back
+                away = [record for record in away if record.identity.peer in there]
+                await trio.sleep(RETURN_POLL_S)
+        return []
+
+    async def _knock_at(self, peers: Sequence[PeerRecord]) -> dict[PeerId, bool]:
+        """Who answers and who is not there; those that hang, or refuse us, are left out."""
+        there: dict[PeerId, bool] = {}
+
+        async def knock(record: PeerRecord) -> None:
+            self._lines.setdefault(record.address, _Line()).failed_at = float("-inf")
+            with trio.move_on_after(KNOCK_S):
+                try:
+                    await self._session_at(record.address, record.identity.peer)
+                except PeerUnavailableError:
+                    there[record.identity.peer] = False
+                except MoorageError:
+                    return
+                else:
+                    there[record.identity.peer] = True
+
+        async with trio.open_nursery() as nursery:
+            for record in peers:
+                nursery.start_soon(knock, record)
+        return there
 
     def avoid(self, peer: PeerId, failure: MoorageError) -> None:
         """Remember that ``peer`` just failed, so that the next caller does not wait for it too."""

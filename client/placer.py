@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from core.errors import MoorageError, NotEnoughPeersError
+from core.errors import MoorageError, NotEnoughPeersError, PeerUnavailableError
 from core.ids import PeerId
 from dht.records import PeerRecord
 from erasure.placement import Candidate, place, replace_holders
@@ -12,7 +12,7 @@ from erasure.scheme import Scheme
 
 
 class Placer:
-    """Placement for one object. ``failed`` grows as holders fail; they are not chosen again.
+    """Placement for one object. ``failed`` grows as holders fail; they are not chosen again until they are back.
 
     ``degraded`` becomes true when a group could only be placed by relaxing the rules, as the user allowed.
     """
@@ -40,6 +40,15 @@ class Placer:
 
     def fail(self, peer: PeerId, error: MoorageError) -> None:
         self.failed.setdefault(peer, error)
+
+    def away(self) -> list[PeerRecord]:
+        """Peers that failed because they did not answer: they may come back."""
+        failures = {peer for peer, error in self.failed.items() if isinstance(error, PeerUnavailableError)}
+        return [record for record in self._live if record.identity.peer in failures]
+
+    def welcome(self, peer: PeerId) -> None:
+        """The peer is back: it may be chosen again, and what it took before is there."""
+        self.failed.pop(peer, None)
 
     def holders(self, group: int) -> tuple[PeerId, ...]:
         """Share index to peer for placement group ``group``. Raises NotEnoughPeersError."""

@@ -14,7 +14,7 @@ import trio
 
 from anchor.manifest import Manifest, check_extents_fit
 from client.context import Client
-from client.extents import DoneExtent, ExtentStorer
+from client.extents import RETURN_PATIENCE_S, DoneExtent, ExtentStorer
 from client.index import encode_listing
 from client.ledger import anchor_manifest
 from client.memory import CatalogueEntry
@@ -29,6 +29,7 @@ from core.ids import ObjectId, PeerId, derived_digest
 from core.listing import Entry, Kind
 from core.sealing import content_id, convergent_key
 from core.trees import SourceTree
+from dht.records import PeerRecord
 from erasure.scheme import Scheme
 from wire.messages import Have, Held, StoreManifest, StoreReceipt
 
@@ -70,7 +71,7 @@ async def put(
     """
     keys = client.home.owner_keys()
     progress.begin("looking for peers", 0)
-    live = await client.live_peers()
+    live = await (client.live_peers() if allow_degraded else _enough_peers(client, scheme))
     progress.begin("reading the folder", 0)
     plan = plan_plain(await client.ports.threads.disk(tree.walk))
     placer = Placer(_placement_seed(keys.convergence_secret, plan), scheme, live, allow_degraded=allow_degraded)
@@ -148,6 +149,21 @@ def _remember(client: Client, result: PutResult, content: bytes, name: str, publ
         created_s=published.manifest.created_s,
     )
     client.memory.remember_object(entry, published.manifest_file, result.receipt)
+
+
+async def _enough_peers(client: Client, scheme: Scheme) -> list[PeerRecord]:
+    """The peers that answer; where they are too few, those that are just starting again are waited for."""
+    live = await client.live_peers()
+    while len(live) < scheme.total:
+        there = {record.identity.peer for record in live}
+        away = [record for record in client.dht.known_peers() if record.identity.peer not in there]
+        if len(live) + len(away) < scheme.total:
+            break
+        back = await client.peers.returning(away, patience_s=RETURN_PATIENCE_S)
+        if not back:
+            break
+        live += back
+    return live
 
 
 def _placement_seed(secret: bytes, plan: Plan) -> bytes:

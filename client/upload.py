@@ -88,6 +88,11 @@ async def _code_in_order(
     return CodedExtent(roots, tuple(sealed_lengths), bytes(codecs))
 
 
+async def code_extent(plain: memoryview, key: bytes, scheme: Scheme, *, threads: Threads) -> CodedExtent:
+    """What an upload of ``plain`` would find out, with nothing sent."""
+    return await _code_in_order(plain, key, scheme, threads, ())
+
+
 async def upload_extent(
     plain: memoryview,
     key: bytes,

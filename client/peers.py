@@ -36,6 +36,14 @@ class _Line:
     failure: MoorageError | None = None
 
 
+@dataclass(slots=True)
+class _Search:
+    """For a peer that is not where it was."""
+
+    lock: trio.Lock = field(default_factory=trio.Lock)
+    ended_at: float = float("-inf")
+
+
 class Peers:
     """Sessions by address and by peer. Lives inside the nursery that is given; closes with it."""
 
@@ -45,6 +53,7 @@ class Peers:
         self._hello = hello
         self._lines: dict[Address, _Line] = {}
         self._addresses: dict[PeerId, Address] = {}
+        self._searches: dict[PeerId, _Search] = {}
         self._dht: Dht | None = None
 
     def use_dht(self, dht: Dht) -> None:
@@ -149,6 +158,8 @@ class Peers:
         """Try everybody again, also those that failed a moment ago: somebody asks how things are now."""
         for line in self._lines.values():
             line.failed_at = float("-inf")
+        for search in self._searches.values():
+            search.ended_at = float("-inf")
 
     def refusal(self) -> PeerRefusedError | None:
         """Why somebody who was reached was refused, or refused us; None when nobody was."""
@@ -158,15 +169,17 @@ class Peers:
     async def _session_to(self, peer: PeerId) -> tuple[Session, bool]:
         address = self._addresses.get(peer)
         line = self._lines.get(address) if address is not None else None
-        if address is not None and line is not None and line.session is not None and line.session.usable:
-            return line.session, False
+        session = line.session if line is not None else None
+        # Another peer may have taken the address since.
+        if session is not None and session.usable and session.remote.peer == peer:
+            return session, False
         if address is not None:
             try:
                 return await self._session_at(address, peer), True
             except (PeerUnavailableError, PeerRefusedError):
                 # It may have moved: ask around before giving up.
-                moved = await self._resolve(peer, max_age_s=0.0)
-                if moved is None or moved == address:
+                moved = await self._moved(peer, address)
+                if moved is None:
                     raise
                 address = moved
         else:
@@ -175,6 +188,22 @@ class Peers:
                 raise PeerUnavailableError(f"peer {peer.short} is not known to anyone who answers")
         self._addresses[peer] = address
         return await self._session_at(address, peer), True
+
+    async def _moved(self, peer: PeerId, old: Address) -> Address | None:
+        """Where else the peer is now; None when nowhere, or when that was found out a moment ago."""
+        search = self._searches.setdefault(peer, _Search())
+        async with search.lock:
+            known = self._addresses.get(peer, old)
+            if known != old:
+                return known
+            if trio.current_time() - search.ended_at < AVOID_S:
+                return None
+            found = await self._resolve(peer, max_age_s=0.0)
+            search.ended_at = trio.current_time()
+            if found is None or found == old:
+                return None
+            self._addresses[peer] = found
+            return found
 
     async def _resolve(self, peer: PeerId, *, max_age_s: float) -> Address | None:
         if self._dht is None:

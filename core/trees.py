@@ -46,13 +46,16 @@ class TargetTree(Protocol):
         ...
 
     def finish_file(self, entry: Entry) -> None:
-        """Give the file its times and mode, make it durable and rename it to its name."""
+        """All of the file is written: give it its times and mode, make it durable, then let it have its name.
+
+        The last two may wait for other files, ``finish`` at the latest. Raises TargetError, also for an earlier file.
+        """
         ...
 
     def finish(self, entries: Sequence[Entry]) -> None:
-        """Make links, then give folders their times and modes, deepest first."""
+        """Name the files that still wait for it, make links, then give folders their times and modes, deepest first."""
         ...
 
     def abandon(self) -> None:
-        """Remove every ``.part`` that was not finished."""
+        """Remove every ``.part`` that has not got its name."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ from core.ports import Buffer
 # A restore that would leave less than this on the target disk is refused: a full disk hurts everybody on it.
 TARGET_RESERVE_BYTES = 16 * MIB
 _MODE_BITS = 0o7777
+# Files that are synced together, one journal entry serving many: a thousand single files take a disk twice the time.
+# Each is an open file; the usual limit of a process is 1,024 of them.
+UNNAMED_FILES_MAX = 128
+UNNAMED_BYTES_MAX = 64 * MIB
+# Of a large file each such piece is sent to the disk while the next ones arrive.
+EARLY_WRITE_BYTES = 1 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +169,9 @@ class RestoreTree:
     def __init__(self, folder: str) -> None:
         self._folder = os.path.abspath(os.fsencode(folder))
         self._parts: dict[RelativePath, int] = {}
+        # Complete and on their way to the disk, still under the names of parts.
+        self._unnamed: list[Entry] = []
+        self._unnamed_bytes = 0
 
     def _path(self, entry: Entry) -> bytes:
         return self._folder + b"/" + entry.path.raw
@@ -215,6 +225,8 @@ class RestoreTree:
                 written = os.pwrite(descriptor, view, offset)
                 view = view[written:]
                 offset += written
+            if len(data) >= EARLY_WRITE_BYTES:
+                _start_writing(descriptor, offset - len(data), len(data))
 
     def _open_part(self, entry: Entry) -> int:
         if entry.path not in self._parts:
@@ -230,13 +242,28 @@ class RestoreTree:
             descriptor = self._open_part(entry)
             os.fchmod(descriptor, entry.mode)
             os.utime(descriptor, ns=(entry.modified_ns, entry.modified_ns))
-            os.fsync(descriptor)
-            # link() refuses to replace a file that appeared meanwhile, which rename() would not.
-            os.link(self._part(entry.path), self._path(entry))
-            os.unlink(self._part(entry.path))
-            os.close(self._parts.pop(entry.path))
+            _start_writing(descriptor, 0, entry.size_bytes)
+        self._unnamed.append(entry)
+        self._unnamed_bytes += entry.size_bytes
+        if len(self._unnamed) >= UNNAMED_FILES_MAX or self._unnamed_bytes >= UNNAMED_BYTES_MAX:
+            self._name_files()
+
+    def _name_files(self) -> None:
+        for entry in self._unnamed:
+            with _as_target_error(self._path(entry)):
+                os.fsync(self._parts[entry.path])
+        # Each leaves the list as it is named, so that nothing is named twice whatever fails.
+        while self._unnamed:
+            entry = self._unnamed.pop()
+            with _as_target_error(self._path(entry)):
+                # link() refuses to replace a file that appeared meanwhile, which rename() would not.
+                os.link(self._part(entry.path), self._path(entry))
+                os.unlink(self._part(entry.path))
+                os.close(self._parts.pop(entry.path))
+        self._unnamed_bytes = 0
 
     def finish(self, entries: Sequence[Entry]) -> None:
+        self._name_files()
         for entry in entries:
             if entry.kind is Kind.LINK:
                 with _as_target_error(self._path(entry)):
@@ -257,6 +284,14 @@ class RestoreTree:
             with suppress(OSError):
                 os.unlink(self._part(path))
         self._parts.clear()
+        self._unnamed.clear()
+
+
+def _start_writing(descriptor: int, offset: int, length: int) -> None:
+    """Set the disk to work on bytes that a later sync waits for: files in a row, and the parts of a large one."""
+    if sys.platform == "linux" and length:
+        # What Linux does first on this advice is to begin writing what is dirty; nothing waits for it.
+        os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_DONTNEED)
 
 
 def _sync_folder(path: bytes) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from core.errors import TargetError
 from core.listing import Entry, Kind, RelativePath
-from host.tree import RestoreTree
+from host.tree import UNNAMED_FILES_MAX, RestoreTree
 
 
 def entry(path: bytes, kind: Kind = Kind.FILE) -> Entry:
@@ -53,3 +56,57 @@ def test_what_a_killed_restore_left_is_in_nobodys_way(tmp_path: Path) -> None:
     assert (tmp_path / "scan").read_bytes() == b"restored"
     assert [path.name for path in tmp_path.iterdir()] == ["scan"]
     tree.abandon()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def restore_into(tree: RestoreTree, items: Sequence[Entry]) -> None:
+    for item in items:
+        tree.write_at(item, 0, item.path.raw)
+        tree.finish_file(item)
+
+
+def test_a_file_gets_its_name_only_when_it_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, int | bytes]] = []
+    fsync, link = os.fsync, os.link
+
+    def seen_fsync(descriptor: int) -> None:
+        calls.append(("sync", os.fstat(descriptor).st_ino))
+        fsync(descriptor)
+
+    def seen_link(source: bytes, target: bytes) -> None:
+        calls.append(("name", os.stat(source).st_ino))
+        link(source, target)
+
+    monkeypatch.setattr(os, "fsync", seen_fsync)
+    monkeypatch.setattr(os, "link", seen_link)
+    tree = RestoreTree(str(tmp_path))
+    items = [entry(b"%03d" % number) for number in range(2 * UNNAMED_FILES_MAX + 5)]
+    restore_into(tree, items)
+    assert len(names(tmp_path)) == 2 * UNNAMED_FILES_MAX
+    tree.finish(items)
+    tree.abandon()
+    named = [number for what, number in calls if what == "name"]
+    assert len(set(named)) == len(items)
+    assert all(calls.index(("sync", number)) < calls.index(("name", number)) for number in named)
+    assert all((tmp_path / name).read_bytes() == name.encode() for name in names(tmp_path))
+
+
+def test_what_has_no_name_yet_is_removed_when_the_restore_is_given_up(tmp_path: Path) -> None:
+    tree = RestoreTree(str(tmp_path))
+    restore_into(tree, [entry(b"whole"), entry(b"another")])
+    tree.abandon()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_appeared_meanwhile_is_left_alone_and_named(tmp_path: Path) -> None:
+    tree = RestoreTree(str(tmp_path))
+    restore_into(tree, [entry(b"first"), entry(b"scan")])
+    (tmp_path / "scan").write_bytes(b"mine")
+    with pytest.raises(TargetError, match="scan"):
+        tree.finish([])
+    tree.abandon()
+    assert (tmp_path / "scan").read_bytes() == b"mine"
+    assert [path for path in tmp_path.iterdir() if path.suffix == ".part"] == []

@@ -16,7 +16,7 @@ from core.ports import Clock, Disk
 from daemon.census import Stray, walk_roots, walk_strays
 from daemon.documents import DocumentStore
 from daemon.faults import write_fault
-from daemon.folders import Folders
+from daemon.folders import Folders, root_of_name
 from daemon.mutex import new_mutex
 from daemon.quarantine import Quarantine
 from daemon.reader import ShardRead, ShardReader
@@ -26,6 +26,8 @@ from erasure.shardfile import ShardReport, shard_file_bytes
 
 # Each holds an open file; the usual limit of a process is 1,024 of them.
 UPLOADS_MAX = 256
+# A shard that is about to be removed waits in ``incoming`` under its name and this.
+ASIDE_SUFFIX = ".removed"
 # With prefix and number below the 255 bytes of a file name, at up to three bytes a character.
 STRAY_NAME_MAX_CHARACTERS = 80
 
@@ -68,7 +70,10 @@ class ShardStore:
         self._uploads = 0
         self._uploads_begun = 0
         self._settled: set[str] = set()
-        """Fan-out folders that are known to be on the disk, and the names in them. Only asked for membership."""
+        """Fan-out folders that are known to be on the disk, and the names in them, but for those of ``_moving``. Only
+        asked for membership, as is that."""
+        self._moving: set[ShardRoot] = set()
+        """Shards that were renamed and whose folders are not synced yet, or could not be."""
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -100,7 +105,13 @@ class ShardStore:
         # What stays because the disk refuses takes room, and the guard now knows; reading goes on.
         with suppress(MoorageError), self._guard.writing():
             for name in self._disk.list_folder(self._folders.incoming):
-                self._disk.unlink(f"{self._folders.incoming}/{name}")
+                path = f"{self._folders.incoming}/{name}"
+                root = root_of_name(name.removesuffix(ASIDE_SUFFIX)) if name.endswith(ASIDE_SUFFIX) else None
+                if root is None or self._disk.stat(self._folders.shard(root)) is not None:
+                    self._disk.unlink(path)
+                else:
+                    # Whether it may go was not settled when the process ended.
+                    self._put_back(path, root)
             self._disk.sync_folder(self._folders.incoming)
             self.documents.clean()
 
@@ -169,6 +180,7 @@ class ShardStore:
         self._make(folder)
         with self._mutex:
             before = self._disk.stat(self._folders.shard(root))
+            self._moving.add(root)
             self._disk.rename(source, self._folders.shard(root))
             self._shards += before is None
             self._reader.acquit(root)
@@ -176,6 +188,7 @@ class ShardStore:
         self._disk.sync_folder(folder)
         self._settled.add(folder)
         self._disk.sync_folder(self._folders.incoming)
+        self._moving.discard(root)
 
     def _forget_if_emptied(self, folder: str) -> None:
         """When an operator emptied the disk under us, nothing that was settled still is."""
@@ -203,20 +216,25 @@ class ShardStore:
         flags = self._reader.have(roots)
         for root, held in zip(roots, flags, strict=True):
             if held:
-                self._settle(self._folders.shard_folder(root))
+                self._settle(root)
         return flags
 
-    def _settle(self, folder: str) -> None:
-        """A file's name may be there and not yet durable: its writer was killed before it synced the folder.
+    def _settle(self, root: ShardRoot) -> None:
+        """A shard's name may be there and not yet durable: its writer has not synced the folder yet, was killed before
+        it did, or failed to.
 
         Whoever hears that a shard is held may not send it again, so this is made good before the answer, once a folder.
         """
-        if folder in self._settled:
+        folder = self._folders.shard_folder(root)
+        if folder in self._settled and root not in self._moving:
             return
         with self._guard.writing():
             self._make(folder)
             self._disk.sync_folder(folder)
+            if root in self._moving:
+                self._disk.sync_folder(self._folders.incoming)
         self._settled.add(folder)
+        self._moving.discard(root)
 
     def read(self, root: ShardRoot, first: int, count: int) -> ShardRead:
         """Up to ``count`` good shares from ``first`` on, with their Merkle paths."""
@@ -282,24 +300,39 @@ class ShardStore:
     def remove(self, root: ShardRoot, *, unless: Callable[[], bool] | None = None) -> bool:
         """Delete a shard, durably; False when it is not here or stays. Whether it may go is for the caller to know.
 
-        ``unless`` is asked when nobody can be told any more that the shard is held; when it says so, it is put back.
-        Raises StoreReadOnlyError.
+        ``unless`` is asked when nobody can be told any more that the shard is held; when it says so, or raises, it is
+        put back. Raises StoreReadOnlyError, and what ``unless`` raises.
         """
         place = self._folders.shard(root)
-        aside = f"{self._folders.incoming}/{root}.removed"
+        aside = f"{self._folders.incoming}/{root}{ASIDE_SUFFIX}"
         with self._mutex, self._guard.writing():
             found = self._disk.stat(place)
             if found is None:
                 return False
             self._disk.rename(place, aside)
-            if unless is not None and unless():
-                self._disk.rename(aside, place)
+            stays = True
+            try:
+                stays = unless is not None and unless()
+            finally:
+                # Also when the question could not be answered.
+                if stays:
+                    self._put_back(aside, root)
+            if stays:
                 return False
             self._forget(root, found.size_bytes)
             self._disk.unlink(aside)
             self._disk.sync_folder(self._folders.incoming)
             self._disk.sync_folder(self._folders.shard_folder(root))
         return True
+
+    def _put_back(self, aside: str, root: ShardRoot) -> None:
+        """Durably, and before anybody hears that it is held."""
+        self._make(self._folders.shard_folder(root))
+        self._moving.add(root)
+        self._disk.rename(aside, self._folders.shard(root))
+        self._disk.sync_folder(self._folders.shard_folder(root))
+        self._disk.sync_folder(self._folders.incoming)
+        self._moving.discard(root)
 
     def _forget(self, root: ShardRoot, size_bytes: int) -> None:
         self._shards -= 1

@@ -509,6 +509,69 @@ def test_a_removed_shard_stays_removed(bench: Bench) -> None:
     assert bench.store.statistics().shards == 0
 
 
+def test_a_shard_stays_when_it_cannot_be_told_whether_it_may_go(bench: Bench) -> None:
+    item = bench.put(sample())
+
+    def unreadable() -> bool:
+        assert bench.store.have([item.root]) == [False]
+        raise CorruptError("a manifest cannot be read")
+
+    with pytest.raises(CorruptError):
+        bench.store.remove(item.root, unless=unreadable)
+    assert bench.store.have([item.root]) == [True]
+    bench.drive.cut_power()
+    check_reads_back(bench.open(), item)
+    assert bench.incoming() == []
+
+
+def test_a_shard_that_was_put_back_survives_a_power_cut(bench: Bench) -> None:
+    item = bench.put(sample())
+    assert not bench.store.remove(item.root, unless=lambda: True)
+    assert bench.store.have([item.root]) == [True]
+    bench.drive.cut_power()
+    check_reads_back(bench.open(), item)
+
+
+def test_a_shard_whose_removal_was_cut_short_is_back_after_the_start(bench: Bench) -> None:
+    item = bench.put(sample())
+
+    def die() -> bool:
+        bench.disk.sync_folder(f"{HOME}/incoming")
+        bench.disk.sync_folder(bench.path(item.root).rpartition("/")[0])
+        bench.drive.cut_power()
+        raise NodeDead
+
+    with pytest.raises(NodeDead):
+        bench.store.remove(item.root, unless=die)
+    store = bench.open()
+    check_reads_back(store, item)
+    assert (store.statistics().shards, bench.incoming()) == (1, [])
+
+
+def test_a_shard_whose_folder_could_not_be_synced_is_held_only_when_it_is_durable(bench: Bench) -> None:
+    item = bench.put(sample())
+    assert bench.store.remove(item.root)
+    upload = bench.store.begin(item.plan)
+    upload.write(item.lengths, item.data)
+    folder = bench.path(item.root).rpartition("/")[0]
+    real = bench.disk.sync_folder
+
+    def refuse(path: str) -> None:
+        if path == folder:
+            raise OSError(errno.EIO, "no")
+        real(path)
+
+    bench.disk.sync_folder = refuse  # type: ignore[method-assign]  # one failing call
+    with pytest.raises(StoreReadOnlyError):
+        upload.commit(item.root)
+    with pytest.raises(StoreReadOnlyError):
+        bench.store.have([item.root])
+    bench.disk.sync_folder = real  # type: ignore[method-assign]
+    assert bench.store.have([item.root]) == [True]
+    bench.drive.cut_power()
+    check_reads_back(bench.open(), item)
+
+
 def test_an_upload_of_the_largest_shard_is_written_through(bench: Bench) -> None:
     plan = UploadPlan(SCHEME, 0, 256, 256 * 65_540)
     upload = bench.store.begin(plan)

@@ -18,6 +18,7 @@ from daemon.documents import DocumentStore
 from daemon.faults import write_fault
 from daemon.folders import Folders, root_of_name
 from daemon.mutex import new_mutex
+from daemon.names import Names
 from daemon.quarantine import Quarantine
 from daemon.reader import ShardRead, ShardReader
 from daemon.space import Space, WriteGuard
@@ -69,11 +70,7 @@ class ShardStore:
         self._shards = 0
         self._uploads = 0
         self._uploads_begun = 0
-        self._settled: set[str] = set()
-        """Fan-out folders that are known to be on the disk, and the names in them, but for those of ``_moving``. Only
-        asked for membership, as is that."""
-        self._moving: set[ShardRoot] = set()
-        """Shards that were renamed and whose folders are not synced yet, or could not be."""
+        self._names = Names(disk, self._folders)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -175,39 +172,14 @@ class ShardStore:
 
     def _place(self, source: str, root: ShardRoot, size_bytes: int) -> None:
         """Rename a synced file to its final name, durably. A shard of that name, good or bad, is replaced."""
-        folder = self._folders.shard_folder(root)
-        self._forget_if_emptied(folder)
-        self._make(folder)
+        self._names.prepare(root)
         with self._mutex:
             before = self._disk.stat(self._folders.shard(root))
-            self._moving.add(root)
-            self._disk.rename(source, self._folders.shard(root))
+            self._names.give(source, root)
             self._shards += before is None
             self._reader.acquit(root)
         self._space.use(size_bytes - (before.size_bytes if before else 0))
-        self._disk.sync_folder(folder)
-        self._settled.add(folder)
-        self._disk.sync_folder(self._folders.incoming)
-        self._moving.discard(root)
-
-    def _forget_if_emptied(self, folder: str) -> None:
-        """When an operator emptied the disk under us, nothing that was settled still is."""
-        outer = folder.rpartition("/")[0]
-        if any(path in self._settled and self._disk.stat(path) is None for path in (folder, outer)):
-            self._settled.clear()
-
-    def _make(self, folder: str) -> None:
-        """A fan-out folder, durably, also when it exists: who made it may not have lived to sync its name."""
-        if folder in self._settled:
-            return
-        outer = folder.rpartition("/")[0]
-        if self._disk.stat(folder) is None:
-            self._disk.make_folders(folder)
-        else:
-            self._disk.sync_folder(outer)
-        if outer not in self._settled:
-            self._disk.sync_folder(self._folders.shards)
-            self._settled.add(outer)
+        self._names.settle(root)
 
     # --- reading: see ``daemon.reader`` for what each raises ----------------------------------
 
@@ -215,26 +187,12 @@ class ShardStore:
         """Which shards have a file here: presence, never health."""
         flags = self._reader.have(roots)
         for root, held in zip(roots, flags, strict=True):
-            if held:
-                self._settle(root)
+            # Whoever hears that a shard is held may not send it again.
+            if held and not self._names.is_settled(root):
+                with self._guard.writing():
+                    self._names.prepare(root)
+                    self._names.settle(root)
         return flags
-
-    def _settle(self, root: ShardRoot) -> None:
-        """A shard's name may be there and not yet durable: its writer has not synced the folder yet, was killed before
-        it did, or failed to.
-
-        Whoever hears that a shard is held may not send it again, so this is made good before the answer, once a folder.
-        """
-        folder = self._folders.shard_folder(root)
-        if folder in self._settled and root not in self._moving:
-            return
-        with self._guard.writing():
-            self._make(folder)
-            self._disk.sync_folder(folder)
-            if root in self._moving:
-                self._disk.sync_folder(self._folders.incoming)
-        self._settled.add(folder)
-        self._moving.discard(root)
 
     def read(self, root: ShardRoot, first: int, count: int) -> ShardRead:
         """Up to ``count`` good shares from ``first`` on, with their Merkle paths."""
@@ -327,12 +285,9 @@ class ShardStore:
 
     def _put_back(self, aside: str, root: ShardRoot) -> None:
         """Durably, and before anybody hears that it is held."""
-        self._make(self._folders.shard_folder(root))
-        self._moving.add(root)
-        self._disk.rename(aside, self._folders.shard(root))
-        self._disk.sync_folder(self._folders.shard_folder(root))
-        self._disk.sync_folder(self._folders.incoming)
-        self._moving.discard(root)
+        self._names.prepare(root)
+        self._names.give(aside, root)
+        self._names.settle(root)
 
     def _forget(self, root: ShardRoot, size_bytes: int) -> None:
         self._shards -= 1

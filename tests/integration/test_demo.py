@@ -49,8 +49,20 @@ def test_the_demo_refuses_a_folder_that_is_in_use(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-@pytest.mark.parametrize("moment", ["pool/peer-3/state", "pool/client/catalogue"], ids=["starting", "storing"])
+STARTING, STORING = "pool/peer-3/state", "pool/client/catalogue"
+
+
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        pytest.param(signal.SIGTERM, STARTING, id="SIGTERM-starting"),
+        pytest.param(signal.SIGINT, STORING, id="SIGINT-storing"),
+        pytest.param(signal.SIGINT, STARTING, id="SIGINT-starting", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, STORING, id="SIGTERM-storing", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, STARTING, id="SIGHUP-starting", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, STORING, id="SIGHUP-storing", marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, number: signal.Signals, moment: str) -> None:
     folder = tmp_path / "demo"
     demo = subprocess.Popen(
@@ -75,6 +87,7 @@ def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, number: sign
     assert processes_of(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_fails_the_demo_and_the_pool_goes_down(tmp_path: Path) -> None:
     demo = subprocess.Popen(
         [*launcher(), "demo", "--json", "--dir", str(tmp_path / "demo")],

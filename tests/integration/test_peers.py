@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import time
 from collections import Counter
@@ -26,7 +25,9 @@ def test_pool_up_answers_within_twenty_seconds_and_pool_down_leaves_no_process(m
     assert [peer["name"] for peer in peers] == pool.names
     assert len({peer["pid"] for peer in peers}) == 6
     assert {peer["site"] for peer in peers} == {"site-1", "site-2", "site-3"}
-    pool.down()
+    # One that is stopped (SIGSTOP) is brought down too.
+    pool.stop("peer-2")
+    assert [peer["pid"] for peer in pool.down().json["peers"]] == [None] * 6
     for peer in peers:
         stat = Path(f"/proc/{peer['pid']}/stat")
         # Z: it has ended, and only waits for the system to notice.
@@ -87,7 +88,7 @@ def test_a_hung_peer_costs_no_command_more_than_five_seconds(make_pool: Callable
     assert hung not in took["put"].json["holders"]
     assert took["repair"].json["rebuilt"] == 2
     late = {name: ran.seconds - usual.get(name, usual_put.seconds) for name, ran in took.items()}
-    assert all(seconds <= HUNG_COST_S for seconds in late.values()), late
+    assert {name: round(seconds, 1) for name, seconds in late.items() if seconds > HUNG_COST_S} == {}, late
 
 
 def test_a_put_with_a_hung_peer_that_is_needed_says_plainly_what_is_missing(pool: Pool, blob: Path) -> None:
@@ -101,6 +102,7 @@ def test_a_put_with_a_hung_peer_that_is_needed_says_plainly_what_is_missing(pool
     assert ran.seconds - usual <= HUNG_COST_S + 1
 
 
+@pytest.mark.slow
 def test_a_peer_that_hangs_in_the_middle_of_a_put_is_replaced(make_pool: Callable[..., Pool], tmp_path: Path) -> None:
     pool = make_pool(peers=7, sites=None)
     source = random_file(tmp_path / "big.bin", 150_000_000)
@@ -210,10 +212,3 @@ def test_twenty_thousand_small_files_go_in_within_thirty_seconds(
     print(f"20,000 files of 4 KiB: {ran.seconds:.1f} s")
     assert ran.json["files"] == 20_000
     assert ran.seconds < 30
-
-
-def test_a_stopped_daemon_is_brought_down_too(make_pool: Callable[..., Pool]) -> None:
-    pool = make_pool(peers=6)
-    pool.signal(signal.SIGSTOP, "peer-2")
-    peers = pool.down().json["peers"]
-    assert [peer["pid"] for peer in peers] == [None] * 6

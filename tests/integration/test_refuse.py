@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from client.provision import Provisioner
+from host.chance import RealChance
+from host.clock import RealClock
+from host.disk import RealDisk
 from tests.integration.pool import Pool, Ran, random_file, run
 
 # Root may read everything: without these two it is refused as anybody is.
@@ -137,10 +141,9 @@ def test_a_full_peer_is_left_out_and_if_it_is_needed_the_put_says_so(
     assert set(before) <= set(pool.shards())
 
 
-def test_a_read_only_store_takes_nothing_and_says_so(make_pool: Callable[..., Pool], tmp_path: Path) -> None:
+def test_a_read_only_store_takes_nothing_and_says_so(pool: Pool, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("a read-only disk needs mount, which needs root")
-    pool = make_pool(peers=6)
     kept = pool.put(random_file(tmp_path / "kept.bin", 2_000_000))
     incoming = pool.home("peer-4") / "incoming"
     if subprocess.run(["mount", "--bind", str(incoming), str(incoming)], capture_output=True, check=False).returncode:
@@ -153,6 +156,8 @@ def test_a_read_only_store_takes_nothing_and_says_so(make_pool: Callable[..., Po
         assert pool.verify(kept["object"])["health"] == "full"
     finally:
         subprocess.run(["umount", "-l", str(incoming)], check=True)
+        # It stays read-only until an operator has looked and starts it again.
+        pool.kill("peer-4")
 
 
 # --- homes, settings, objects -------------------------------------------------------------------
@@ -246,15 +251,11 @@ def test_two_daemons_on_one_home_do_not_run(pool: Pool) -> None:
     assert pool.pid("peer-1") is not None
 
 
-def test_a_client_of_another_pool_is_refused(pool: Pool, make_pool: Callable[..., Pool], blob: Path) -> None:
-    other = make_pool(up=False)
-    run("--json", "pool", "up", "--dir", other.folder, "--peers", "1", "--sites", "1", "--scheme", "1+1")
-    other.names = ["peer-1"]
-    other.kill("peer-1")
-    ours = (pool.home("peer-1") / "state" / "address").read_text()
-    (other.home("client") / "bootstrap").write_text(ours)
-    (other.home("client") / "state" / "addresses").write_text(ours)
-    refused(other.run("put", blob, expect=6), "peer-refused")
+def test_a_client_of_another_pool_is_refused(pool: Pool, tmp_path: Path, blob: Path) -> None:
+    other = tmp_path / "other"
+    Provisioner(RealDisk(private=True), RealChance(), RealClock(), "other.example").make(str(other), peers=1, sites=1)
+    (other / "client" / "bootstrap").write_text((pool.home("peer-1") / "state" / "address").read_text())
+    refused(pool.run("put", blob, home=other / "client", expect=6), "peer-refused")
 
 
 def _reissue(pool: Pool, home: Path, *, valid_s: int) -> None:

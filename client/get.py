@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -70,7 +71,7 @@ async def get(
     await disk(target.make_folders, entries)
     files = [entry for entry in entries if entry.kind is Kind.FILE]
     progress.begin("restoring", sum(entry.size_bytes for entry in files))
-    writer = _FileWriter(target, files)
+    writer = FileWriter(target, files)
     try:
         await disk(writer.finish_empty)
         spans = [span for entry in files for span in entry.spans]
@@ -85,20 +86,22 @@ async def get(
     return GetResult(len(files), sum(entry.size_bytes for entry in files), tuple(reader.board.findings))
 
 
-class _FileWriter:
+class FileWriter:
     """Distributes the stream's pieces to files; a file gets its name when all its bytes have its digest."""
 
     def __init__(self, target: TargetTree, files: Sequence[Entry]) -> None:
         self._target = target
         self._empty = [entry for entry in files if not entry.size_bytes]
-        # Spans not yet seen, by ascending stream offset: (span, entry, offset in the file).
-        self._pending: list[tuple[Span, Entry, int]] = []
-        for entry in files:
+        # Spans not yet seen, the first in the stream on top: (its offset, file number, span, offset in the file). Files
+        # may share parts of the stream.
+        self._files = files
+        self._pending: list[tuple[int, int, Span, int]] = []
+        for number, entry in enumerate(files):
             at = 0
             for span in entry.spans:
-                self._pending.append((span, entry, at))
+                self._pending.append((span.offset, number, span, at))
                 at += span.length
-        self._pending.sort(key=lambda item: item[0].offset, reverse=True)
+        heapq.heapify(self._pending)
         self._left = {entry.path: entry.size_bytes for entry in files if entry.size_bytes}
         self._hashers: dict[bytes, tuple[blake3, int]] = {}
 
@@ -112,22 +115,21 @@ class _FileWriter:
         end = piece.offset + len(piece.data)
         view = memoryview(piece.data)
         wrote = 0
-        while self._pending and self._pending[-1][0].offset < end:
-            span, entry, at = self._pending.pop()
+        while self._pending and self._pending[0][0] < end:
+            _, number, span, at = heapq.heappop(self._pending)
             assert span.offset >= piece.offset, (span, piece.offset)
             length = min(span.length, end - span.offset)
             start = span.offset - piece.offset
-            self._write_part(entry, at, view[start : start + length])
+            self._write_part(self._files[number], at, view[start : start + length])
             wrote += length
             if length < span.length:
-                self._pending.append((Span(span.offset + length, span.length - length), entry, at + length))
+                rest = Span(span.offset + length, span.length - length)
+                heapq.heappush(self._pending, (rest.offset, number, rest, at + length))
         return wrote
 
     def _write_part(self, entry: Entry, at: int, data: memoryview) -> None:
         hasher, hashed = self._hashers.get(entry.path.raw, (blake3(), 0))
-        # Planners lay the parts of a file in file order.
-        if hashed != at:
-            raise CorruptError(f"{entry.path}: its parts lie out of order in the stream")
+        assert hashed == at, "an index whose spans are out of order is refused"
         hasher.update(data)
         self._hashers[entry.path.raw] = (hasher, at + len(data))
         self._target.write_at(entry, at, data)
@@ -149,7 +151,8 @@ class _FileWriter:
 def parse_range(text: str, size_bytes: int) -> tuple[int, int]:
     """``A-B`` (both included), ``A-`` or ``-LAST`` as (offset, length), cut at the file's end. Raises UsageError."""
     first, dash, last = text.partition("-")
-    if not dash or not (first or last) or not all(part.isascii() and part.isdigit() for part in (first, last) if part):
+    given = [part for part in (first, last) if part]
+    if not dash or not given or not all(part.isascii() and part.isdigit() and len(part) < 20 for part in given):
         raise UsageError(f"range {text!r} is not FIRST-LAST, FIRST- or -COUNT, in bytes from 0")
     if not first:
         count = min(int(last), size_bytes)

@@ -26,6 +26,8 @@ from wire.messages import MESSAGE_ID_MAX, PROTOCOL_VERSION, Failure, Hello, Mess
 
 # Frames waiting for the socket: enough to keep it busy, few enough to bound memory (8 MiB).
 SEND_QUEUE_FRAMES = 8
+# The line may be thin, but a peer that takes no frame whole for this long is gone, whatever it says meanwhile.
+SEND_DEADLINE_S = 30.0
 # A body that the system's send buffer alone can hardly swallow.
 SIGN_OF_LIFE_BYTES = 16 * 1024
 
@@ -188,7 +190,11 @@ class Session:
 
     async def _write(self, number: int, message: Message) -> None:
         body = message.body_of()
-        await self._connection.send_all(frame_prefix(message_head(number, message), len(body)), body)
+        with trio.move_on_after(SEND_DEADLINE_S) as patience:
+            await self._connection.send_all(frame_prefix(message_head(number, message), len(body)), body)
+        if patience.cancelled_caught:
+            self.hung = True
+            raise PeerUnavailableError(f"{self.remote.name} has taken nothing for {SEND_DEADLINE_S:.0f} s")
         if len(body) >= SIGN_OF_LIFE_BYTES:
             # Over a thin line a frame takes seconds; that the peer takes it is a sign of life.
             self._heard_at = trio.current_time()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
-from client.session import Session
+from client.session import SEND_DEADLINE_S, Session
 from core.errors import (
     CorruptError,
     MalformedError,
@@ -496,4 +496,34 @@ async def test_bytes_that_come_with_the_greeting_are_not_lost(autojump_clock: Mo
         pending = await session.post(GetStatus())
         await far.connection.send_all(answer[-2:])
         assert await pending.answer() == Blob(b"abc")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_that_talks_but_takes_nothing_is_given_up_with_all_who_wait_for_it(
+    autojump_clock: MockClock,
+) -> None:
+    """As one does whose disk hangs, or who means no good. More wait than its window and our queue hold."""
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    session = Session(MemoryConnection(ours, PEER), hello())
+    far = RawClient(MemoryConnection(theirs, CALLER))
+
+    async def talk() -> None:
+        with suppress(MoorageError, trio.BrokenResourceError):
+            while True:
+                await far.say(Done(), 0)
+                await trio.sleep(1.0)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(far.hear)
+        nursery.start_soon(far.say, hello(), 0)
+        await nursery.start(session.serve)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(talk)
+        began = trio.current_time()
+        answers = await gather(
+            *(lambda number=number: session.post(UploadData(number, (1,), b"x")) for number in range(1, 21))
+        )
+        assert isinstance(answers[-1], PeerUnavailableError)
+        assert trio.current_time() - began <= SEND_DEADLINE_S + 1.0
+        assert session.hung
         nursery.cancel_scope.cancel()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from client.home import Home
 from core.durable import read_file, write_file
@@ -17,30 +19,53 @@ OWN_FILE = "state/address"
 KNOWN_FILE = "state/addresses"
 FILE_MAX_BYTES = 256 * 1024
 ADDRESSES_MAX = 1000
+# Colons only in brackets, as in a URL, so that the port is never a part of the host.
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:#/@\[\]]+)):(?P<port>[0-9]{1,5})")
 
 
 def parse_address(text: str) -> Address:
     """``host:port`` or ``[v6]:port``. Raises HomeError."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise HomeError(f"{text!r} is not an address: write HOST:PORT")
-    return Address(host, int(port))
+    match = _ADDRESS.fullmatch(text)
+    if match is None or not 0 < int(match["port"]) < 65536:
+        raise HomeError(f"{text!r} is not an address: write HOST:PORT or [IPV6]:PORT")
+    return Address(match["v6"] or match["host"], int(match["port"]))
+
+
+def _lines(data: bytes) -> Iterator[str]:
+    for line in data.decode("utf-8", "replace").splitlines():
+        text = line.partition("#")[0].strip()
+        if text:
+            yield text
 
 
 def parse_addresses(data: bytes) -> list[Address]:
     """Raises HomeError for a line that is no address."""
-    lines = (line.partition("#")[0].strip() for line in data.decode("utf-8", "replace").splitlines())
-    return [parse_address(line) for line in lines if line]
+    return [parse_address(line) for line in _lines(data)]
+
+
+def _readable_addresses(data: bytes) -> list[Address]:
+    """Of a list that no person wrote: what was torn or damaged in it is passed over."""
+    found: list[Address] = []
+    for line in _lines(data):
+        with suppress(HomeError):
+            found.append(parse_address(line))
+    return found
 
 
 def first_addresses(disk: Disk, home: Home) -> list[Address]:
-    """Operator's, then our own daemon's, then remembered, then the roster's; each once. Blocks."""
+    """Operator's, then our own daemon's, then remembered, then the roster's; each once. Blocks.
+
+    Raises HomeError for a line of the operator's list that is no address.
+    """
     found: list[Address] = []
-    for name in (BOOTSTRAP_FILE, OWN_FILE, KNOWN_FILE):
+    for name, parse in (
+        (BOOTSTRAP_FILE, parse_addresses),
+        (OWN_FILE, _readable_addresses),
+        (KNOWN_FILE, _readable_addresses),
+    ):
         data = read_file(disk, home.path(name), max_bytes=FILE_MAX_BYTES)
         if data is not None:
-            found += parse_addresses(data)
+            found += parse(data)
     found += home.roster.seeds
     return list(dict.fromkeys(found))[:ADDRESSES_MAX]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from client.bootstrap import first_addresses, remember_addresses
@@ -42,13 +42,15 @@ class Client:
                 "are its daemons running (`moorage pool status`), and is the network up?"
             )
         found = sorted(await self.dht.all_peers(), key=lambda record: record.identity.peer)
-        await self.ports.threads.disk(
-            remember_addresses,
-            self.ports.disk,
-            self.home,
-            [record.address for record in found],
-            self.ports.chance.token(4).hex(),
-        )
+        # A home on a full or read-only disk can still be read from.
+        with suppress(OSError):
+            await self.ports.threads.disk(
+                remember_addresses,
+                self.ports.disk,
+                self.home,
+                [record.address for record in found],
+                self.ports.chance.token(4).hex(),
+            )
         return found
 
     async def live_peers(self) -> list[PeerRecord]:

@@ -92,7 +92,7 @@ async def put(
     manifest = published.manifest
     receipt = await anchor_manifest(client, manifest, published.manifest_file, plan.stream_bytes)
     if not await store_on_all(client, placer, manifest.holders(), StoreReceipt(published.object, receipt)):
-        _check_anybody(placer, manifest.holders())
+        _check_receipts(placer, manifest.holders(), scheme)
     result = PutResult(
         object=published.object,
         files=sum(entry.kind is Kind.FILE for entry in entries),
@@ -211,11 +211,16 @@ async def _settle(
     raise NotEnoughPeersError("peers keep failing while their shards are given new homes: try again later")
 
 
-def _check_anybody(placer: Placer, holders: Sequence[PeerId]) -> None:
-    """One receipt among the holders is enough, the others restore theirs from it; without any, the object would count
-    as given up after a day. Raises PeerUnavailableError."""
-    if all(peer in placer.failed for peer in holders):
-        raise PeerUnavailableError("no holder took the receipt: the object is not safe yet, put it again")
+def _check_receipts(placer: Placer, holders: Sequence[PeerId], scheme: Scheme) -> None:
+    """More holders have the receipt than may be lost: the others restore theirs from one that is left.
+
+    Where all who had it came back empty, the object would count as given up after a day. Raises PeerUnavailableError.
+    """
+    having = sum(peer not in placer.failed for peer in holders)
+    if having < min(scheme.spare + 1, len(holders)):
+        raise PeerUnavailableError(
+            f"only {having} of {len(holders)} holders took the receipt: the object is not safe yet, put it again"
+        )
 
 
 async def _stored_before(

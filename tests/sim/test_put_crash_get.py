@@ -8,6 +8,7 @@ import trio
 from anchor.manifest import Manifest
 from client.context import Client
 from client.get import get
+from client.ledger import anchor_manifest
 from client.progress import Silent
 from client.put import PutResult, put
 from core.errors import HomeError, MoorageError
@@ -117,6 +118,31 @@ async def put_again_after_losses(seed: int, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_put_that_was_cut_short_is_finished_without_its_lost_holders(monkeypatch: pytest.MonkeyPatch) -> None:
     run_seeded(1, put_again_after_losses, 1, monkeypatch)
+
+
+async def put_with_few_receipts(seed: int, takers: int, monkeypatch: pytest.MonkeyPatch) -> PutResult | MoorageError:
+    """Holders stop answering right after the leaf was anchored; ``takers`` of them take the receipt."""
+    async with World(seed).running() as world:
+        pool = SimPool(world, peers=6, sites=3)
+        await pool.start()
+
+        async def only_some(client: Client, manifest: Manifest, manifest_file: bytes, size_bytes: int) -> bytes:
+            receipt = await anchor_manifest(client, manifest, manifest_file, size_bytes)
+            for name in sorted(pool.peers)[takers:]:
+                pool.peers[name].crash()
+            return receipt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("client.put.anchor_manifest", only_some)
+            return await try_to_store(pool, some_files(seed))
+
+
+@pytest.mark.parametrize("takers", [0, 1, SCHEME.spare, SCHEME.spare + 1, SCHEME.total])
+def test_a_put_counts_only_when_more_have_its_receipt_than_may_be_lost(
+    takers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome, _ = run_seeded(1, put_with_few_receipts, 1, takers, monkeypatch)
+    assert isinstance(outcome, PutResult) == (takers > SCHEME.spare), outcome
 
 
 @pytest.mark.parametrize("seed", range(4))

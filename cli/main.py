@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import cast
 
 from cli.parser import build_parser, parse
 from core.errors import EXIT_ERROR, EXIT_OK, MoorageError
 
 EXIT_INTERRUPTED = 130
+# What may happen to anybody's disk, here to the home or to standard output. Another OSError is a bug.
+_MISFORTUNES = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE}
+)
 
 # Command to "module:function"; modules load only when their command runs, so that help comes at once.
 _COMMANDS = {
@@ -58,8 +64,42 @@ def _report(error: MoorageError, *, as_json: bool) -> int:
         from cli.output import print_json
 
         print_json({"ok": False, "error": {"code": error.code, "text": str(error)}})
-    print(f"moorage: {error}", file=sys.stderr)
+    _complain(str(error))
     return error.exit_status
+
+
+def _complain(text: str) -> None:
+    # Names of any bytes stand in it, which not every terminal's encoding has.
+    encoding = sys.stderr.encoding or "utf-8"
+    print(f"moorage: {text}".encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """What tasks that ran side by side failed of, each for itself."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast(BaseExceptionGroup[BaseException], error)
+    return [cause for inner in group.exceptions for cause in _causes(inner)]
+
+
+def _explain(causes: Sequence[BaseException], *, as_json: bool) -> int | None:
+    """Tell the user; the exit status. None when one of the causes is a bug."""
+    if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
+        _complain("interrupted")
+        return EXIT_INTERRUPTED
+    if any(isinstance(cause, BrokenPipeError) for cause in causes):
+        # The reader of our output left; Python's own flush at exit must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+    errors: list[MoorageError] = []
+    for cause in causes:
+        if isinstance(cause, MoorageError):
+            errors.append(cause)
+        elif isinstance(cause, OSError) and cause.errno in _MISFORTUNES:
+            errors.append(MoorageError(f"{cause.filename}: {cause.strerror}" if cause.filename else str(cause)))
+        else:
+            return None
+    return _report(errors[0], as_json=as_json)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -67,12 +107,9 @@ def main(words: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
     try:
         return _run(parse(words))
-    except MoorageError as error:
-        return _report(error, as_json="--json" in words)
-    except BrokenPipeError:
-        # The reader of our output left; Python's own flush at exit must not complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_ERROR
-    except KeyboardInterrupt:
-        print("moorage: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    except (MoorageError, OSError, KeyboardInterrupt, BaseExceptionGroup) as error:
+        options = words[: words.index("--")] if "--" in words else words
+        status = _explain(_causes(error), as_json="--json" in options)
+        if status is None:
+            raise
+        return status

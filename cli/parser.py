@@ -60,13 +60,16 @@ def build_parser() -> argparse.ArgumentParser:
         description="An archive on the pooled disks of hospitals that checks and repairs itself.",
         epilog=EXIT_STATUS_TEXT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     _common(parser, top=True)
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        # Scripts hold on to what works: a later option must not change what an abbreviation means.
+        description = text[0].upper() + text[1:] + "."
+        command = commands.add_parser(name, help=text, description=description, allow_abbrev=False)
         _common(command, top=False)
         return command
 
@@ -86,7 +89,7 @@ def _add_pool_commands(add: _Add) -> None:
         ("status", "say which daemons run"),
         ("down", "stop all daemons"),
     ):
-        action = actions.add_parser(name, help=text, description=text)
+        action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
         _common(action, top=False)
         action.add_argument("--dir", metavar="DIR", required=True, help="the pool's folder")
         if name == "up":

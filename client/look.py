@@ -40,9 +40,10 @@ class OwnLook:
     verdicts: Mapping[Target, Verdict]
 
 
-def take_over_order(object_id: ObjectId, peers: Sequence[PeerId]) -> list[PeerId]:
-    """An order of ``peers`` on which everybody agrees, another for each object: who repairs, whose copy stays."""
-    return [item.peer for item in ranked(object_id.raw, [Candidate(peer, "", "", 1) for peer in sorted(set(peers))])]
+def take_over_order(name: ObjectId | ShardRoot, peers: Sequence[PeerId]) -> list[PeerId]:
+    """An order of ``peers`` on which everybody agrees: by an object's name, of who repairs it; by a shard's, of whose
+    copy stays, for all objects that share the shard."""
+    return [item.peer for item in ranked(name.raw, [Candidate(peer, "", "", 1) for peer in sorted(set(peers))])]
 
 
 class Look:
@@ -123,7 +124,7 @@ class Look:
             for item in asked:
                 work.setdefault(item.peer, []).append(self._check_step(item))
             kept = {item.peer: item for item in asked + [item for item in own if item in self._verdicts]}
-            self._others[target.number, target.share] = [kept[peer] for peer in take_over_order(self._object, [*kept])]
+            self._others[target.number, target.share] = [kept[peer] for peer in take_over_order(target.root, [*kept])]
         await self._per_peer(work)
         guests = {item.peer for items in self._others.values() for item in items if self._is_ok(item)}
         firsts = {target.peer for target in self._targets}

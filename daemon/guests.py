@@ -123,8 +123,7 @@ class Guests:
             return
 
     def _find(self, name: ObjectId) -> list[tuple[int, int]]:
-        manifest = parse_manifest(self._store.documents.get("manifest", name), expected=name)
-        return guests_here(self._store, manifest, self._me.peer)
+        return guests_here(self._store, _manifest_here(self._store, name), self._me.peer)
 
 
 def guests_here(store: ShardStore, manifest: Manifest, me: PeerId) -> list[tuple[int, int]]:
@@ -137,14 +136,30 @@ def guests_here(store: ShardStore, manifest: Manifest, me: PeerId) -> list[tuple
     return [(target.number, target.share) for target, held in zip(others, flags, strict=True) if held]
 
 
-def ours_by_other_manifests(store: ShardStore, me: PeerId, besides: ObjectId) -> set[ShardRoot]:
-    """Roots of shards that other objects' manifests give to this peer: equal content is stored once. Blocks.
+def ours_by_manifests(store: ShardStore, me: PeerId, names: Collection[ObjectId]) -> set[ShardRoot]:
+    """Roots of shards that these objects' manifests give to this peer: equal content is stored once. Blocks.
 
     Raises MoorageError when a manifest cannot be read: then nothing may be removed.
     """
     found: set[ShardRoot] = set()
-    for name in store.documents.names("manifest"):
-        if name != besides:
-            manifest = parse_manifest(store.documents.get("manifest", name), expected=name)
-            found.update(target.root for target in targets_of(manifest) if target.peer == me)
+    for name in names:
+        found.update(root for _, _, root, peer in _manifest_here(store, name).shards() if peer == me)
     return found
+
+
+def remove_unless_named(store: ShardStore, root: ShardRoot, names: Collection[ObjectId]) -> bool:
+    """Remove the shard unless a manifest that came after ``names`` were listed names it. Blocks.
+
+    Its put asks for the shard after it stored the manifest: either it finds the shard gone and sends it again, or we
+    find the manifest here. Raises as ``ShardStore.remove``, and when a manifest cannot be read.
+    """
+
+    def named_meanwhile() -> bool:
+        came = sorted(set(store.documents.names("manifest")) - set(names))
+        return any(named == root for name in came for _, _, named, _ in _manifest_here(store, name).shards())
+
+    return store.remove(root, unless=named_meanwhile)
+
+
+def _manifest_here(store: ShardStore, name: ObjectId) -> Manifest:
+    return parse_manifest(store.documents.get("manifest", name), expected=name)

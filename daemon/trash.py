@@ -22,6 +22,7 @@ from core.limits import MIB
 from core.ports import Clock, Disk, Threads
 from core.schema import Fields
 from daemon.folders import Folders, root_of_name
+from daemon.guests import remove_unless_named
 from daemon.shelf import UNCOMMITTED_MAX_S
 from daemon.store import ShardStore
 
@@ -133,30 +134,15 @@ class Trash:
         since_s = {root: min(known.get(root, now_s), now_s) for root in unnamed[:UNNAMED_MAX]}
         removed: list[Finding] = []
         for root in list(since_s):
-            if now_s - since_s[root] >= UNCOMMITTED_MAX_S and await self._threads.disk(self._remove, root, names):
+            if now_s - since_s[root] >= UNCOMMITTED_MAX_S and await self._threads.disk(
+                remove_unless_named, self._store, root, names
+            ):
                 del since_s[root]
                 detail = "named by no manifest for a day"
                 removed.append(Finding(FindingKind.REMOVED, holder=self._me, root=root, detail=detail))
         if since_s != known:
             await self._threads.disk(self._write_known, since_s)
         return removed, ""
-
-    def _remove(self, root: ShardRoot, names: Sequence[ObjectId]) -> bool:
-        """Remove the shard unless a manifest that came after ``names`` were listed names it.
-
-        Its put asks for the shard after it stored the manifest: either it finds the shard gone and sends it again,
-        or we find the manifest here.
-        """
-        documents = self._store.documents
-
-        def named_meanwhile() -> bool:
-            for name in sorted(set(documents.names("manifest")) - set(names)):
-                manifest = parse_manifest(documents.get("manifest", name), expected=name)
-                if any(named == root for _, _, named, _ in manifest.shards()):
-                    return True
-            return False
-
-        return self._store.remove(root, unless=named_meanwhile)
 
     def _path(self) -> str:
         return f"{self._folders.home}/{UNNAMED_FILE}"

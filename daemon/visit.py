@@ -15,7 +15,7 @@ from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
 from core.ports import Chance, Clock, Threads
 from daemon.decide import repairer_of, superfluous
-from daemon.guests import Guests, ours_by_other_manifests
+from daemon.guests import Guests, ours_by_manifests, remove_unless_named
 from daemon.repair import Mended, Repairer
 from daemon.scrub import Scrubbed, Scrubber
 from daemon.shelf import Shelf, Shelved
@@ -147,11 +147,9 @@ class Visitor:
         taken_over = {(state.extent, state.share) for state in mended.states if state.ok and state.holder == self._me}
         kept = whole | (taken_over - firsts)
         done: list[Finding] = []
-        for state in superfluous(self._me, guests, mended.states):
-            removed = await self._remove(subject, state)
-            if removed is not None:
-                done.append(removed)
-                kept.discard((state.extent, state.share))
+        for removed in await self._remove_all(subject, superfluous(self._me, guests, mended.states)):
+            done.append(removed)
+            kept -= {(removed.extent, removed.share)}
         undone = list(mended.undone)
         try:
             await self._guests.publish(subject.object, kept)
@@ -160,7 +158,21 @@ class Visitor:
             undone.append(Finding(FindingKind.UNREPAIRABLE, subject.object, self._me, detail=detail))
         return replace(mended, done=mended.done + tuple(done), undone=tuple(undone))
 
-    async def _remove(self, subject: Subject, state: ShardState) -> Finding | None:
+    async def _remove_all(self, subject: Subject, doomed: Sequence[ShardState]) -> list[Finding]:
+        """Remove what this peer holds in vain, but for what another object needs here."""
+        if not doomed:
+            return []
+        try:
+            names = await self._threads.disk(self._store.documents.names, "manifest")
+            others = [name for name in names if name != subject.object]
+            needed = await self._threads.disk(ours_by_manifests, self._store, self._me, others)
+        except MoorageError:
+            # A manifest that cannot be read may name any of them.
+            return []
+        removed = [await self._remove(subject, state, names) for state in doomed if state.root not in needed]
+        return [finding for finding in removed if finding is not None]
+
+    async def _remove(self, subject: Subject, state: ShardState, names: Sequence[ObjectId]) -> Finding | None:
         """Remove our copy of a shard once its other holder has proved its own, byte for byte."""
         extent = subject.manifest.all_extents()[state.extent]
         target = Target(state.extent, extent, state.share, state.holder)
@@ -168,8 +180,7 @@ class Visitor:
         try:
             if (await challenger.check(target)).status is not Status.OK:
                 return None
-            needed = await self._threads.disk(ours_by_other_manifests, self._store, self._me, subject.object)
-            if state.root in needed or not await self._threads.disk(self._store.remove, state.root):
+            if not await self._threads.disk(remove_unless_named, self._store, state.root, names):
                 return None
             await self._threads.disk(self._store.discard_quarantined, state.root)
         except MoorageError:

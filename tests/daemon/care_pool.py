@@ -298,11 +298,15 @@ class CarePool:
         sizes: Sequence[int] = (3 * CHUNK_BYTES + 100, CHUNK_BYTES // 2),
         *,
         seed: int = 0,
+        content: int | None = None,
         with_receipt: bool = True,
         scheme: Scheme = SCHEME,
     ) -> Put:
-        """Store extents of these plain sizes, and one index extent, as a client would."""
-        chance = random.Random(seed)
+        """Store extents of these plain sizes, and one index extent, as a client would.
+
+        Puts of equal ``content`` (by default their ``seed``) have the same shards, whoever holds them.
+        """
+        chance = random.Random(seed if content is None else content)
         candidates = [_candidate(item) for item in self.peers.values()]
         holders = place(seed.to_bytes(4, "big"), scheme, candidates)
         extents = [self._store_extent(chance.randbytes(size), chance.randbytes(32), holders, scheme) for size in sizes]
@@ -321,7 +325,7 @@ class CarePool:
             index_lengths=(index.sealed_bytes,),
             index_codecs=b"\0",
             index_bytes=500,
-            listing=chance.randbytes(32),
+            listing=random.Random(seed).randbytes(32),
             slots=(KeySlot(b"k" * 32, b"w" * 64),),
         )
         manifest_file = sign_manifest(keys.manifest_key, manifest)

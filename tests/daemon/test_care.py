@@ -367,6 +367,32 @@ async def test_a_repair_ends_when_all_who_should_take_a_large_shard_refuse_at_on
     assert report.unrepaired
 
 
+async def test_two_who_took_over_the_same_shard_for_two_objects_never_both_remove_it(autojump_clock: object) -> None:
+    for seed in range(5, 8):
+        pool = CarePool(peers=12, sites=4)
+        puts = [pool.put([1000], seed=number * seed, content=0) for number in (1, 2)]
+        root = puts[0].root(0, 2)
+        firsts = {put.holder(0, 2) for put in puts}
+        bystanders = [
+            peer for peer in pool.by_id.values() if all(peer.peer not in put.manifest.holders() for put in puts)
+        ]
+        if len(firsts) < 2 or len(bystanders) < 2:
+            continue
+        data = pool.read(pool.path(puts[0].holder(0, 2), root))
+        for peer in firsts:
+            pool.by_id[peer].state = "down"
+        guests = bystanders[:2]
+        for guest, put in zip(guests, puts, strict=True):
+            guest.store.documents.put("manifest", put.object, put.manifest_file)
+            guest.store.documents.put("receipt", put.object, put.receipt_file)
+            pool.write(pool.path(guest.peer, root), data)
+        names = [guest.name for guest in guests]
+        async with pool.caring(*names), trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(pool.job, name)
+        assert any(guest.store.have([root]) == [True] for guest in guests), seed
+
+
 # --- what is no object's ------------------------------------------------------------------------
 
 

@@ -30,7 +30,6 @@ from core.schema import Fields, split_column
 from erasure.scheme import Scheme
 
 BEGUN_SUFFIX = ".begun"
-BEGUN_SUFFIX = ".begun"
 EXTENT_RECORD_MAX_BYTES = 64 * KIB
 ENTRY_MAX_BYTES = 64 * KIB
 NAME_MAX_BYTES = 16 * KIB

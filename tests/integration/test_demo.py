@@ -56,7 +56,7 @@ STARTING, STORING = "pool/peer-3/state", "pool/client/catalogue"
     ("number", "moment"),
     [
         pytest.param(signal.SIGTERM, STARTING, id="SIGTERM-starting"),
-        pytest.param(signal.SIGINT, STORING, id="SIGINT-storing"),
+        pytest.param(signal.SIGINT, STORING, id="SIGINT-storing", marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, STARTING, id="SIGINT-starting", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, STORING, id="SIGTERM-storing", marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, STARTING, id="SIGHUP-starting", marks=pytest.mark.slow),

@@ -219,7 +219,7 @@ def test_digits_that_are_short_for_two_objects_are_ambiguous(pool: Pool, blob: P
     other = stored[:8] + ("0" * 56 if stored[8:] != "0" * 56 else "1" * 56)
     shutil.copy(home / "catalogue" / stored, home / "catalogue" / other)
     ran = pool.run("get", stored[:6], "--to", tmp_path / "out", home=home, expect=2)
-    refused(ran, "ambiguous-object", "2 objects", "more digits")
+    refused(ran, "ambiguous-object", "2 objects", "more of its digits")
 
 
 def test_a_target_that_exists_is_left_as_it_is(pool: Pool, blob: Path, tmp_path: Path) -> None:

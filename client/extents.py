@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import trio
+
 from client.context import Client
 from client.memory import StoredExtent
 from client.placer import Placer
@@ -49,6 +51,7 @@ class ExtentStorer:
         self.scheme = scheme
         self._progress = progress
         self.sent_bytes = 0
+        self._turn = trio.Lock()
         self._vanished: set[tuple[ShardRoot, PeerId]] = set()
 
     async def store(self, plain: memoryview, key: bytes, group: int) -> DoneExtent:
@@ -149,6 +152,7 @@ class ExtentStorer:
                 targets,
                 peers=self._client.peers,
                 threads=self._client.ports.threads,
+                turn=self._turn,
             )
             self.sent_bytes += result.sent_bytes
             if not result.failed:

@@ -101,11 +101,13 @@ async def upload_extent(
     *,
     peers: Asker,
     threads: Threads,
+    turn: trio.Lock,
 ) -> Uploaded:
     """Code ``plain``, an extent's bytes, and store share i durably on ``holders[i]``.
 
     ``holders`` may name some shares only: the others are already where they belong. Holders that fail are
-    reported, not raised, and do not hold up the rest.
+    reported, not raised, and do not hold up the rest. ``turn`` is held while coding: of two extents under way one
+    is coded while the other's holders bring it to their disks.
     """
     lanes = [Lane(index, peer) for index, peer in sorted(holders.items())]
     chunks = -(-len(plain) // CHUNK_BYTES)
@@ -114,9 +116,10 @@ async def upload_extent(
         for at in range(0, len(plain), CHUNK_BYTES)
     )
     async with trio.open_nursery() as nursery:
-        for lane in lanes:
-            nursery.start_soon(lane.run, peers, scheme, chunks, expected_bytes)
-        extent = await _code_in_order(plain, key, scheme, threads, lanes)
+        async with turn:
+            for lane in lanes:
+                nursery.start_soon(lane.run, peers, scheme, chunks, expected_bytes)
+            extent = await _code_in_order(plain, key, scheme, threads, lanes)
         for lane in lanes:
             lane.finish(extent.roots[lane.index])
     failed = {lane.index: lane.failure for lane in lanes if lane.failure is not None}

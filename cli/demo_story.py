@@ -254,7 +254,7 @@ class Story:
         rebuilt = {path.name for path in self._shards(WIPED)}
         require(rebuilt == self._wiped, f"{len(rebuilt & self._wiped)} of {len(self._wiped)} shards are back")
         require(all(is_whole(path) for path in self._shards(WIPED)), "a rebuilt shard is damaged")
-        return f"{SWEEPER} missed all {len(missing)} and rebuilt them on {WIPED}, under the same names", {
+        return f"{SWEEPER} found all {len(missing)} gone and rebuilt them on {WIPED}, under the same names", {
             "missing": len(missing),
             "repairs": len(repairs),
         }

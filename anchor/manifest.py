@@ -20,6 +20,8 @@ from core.limits import (
     CHUNK_BYTES,
     EXTENT_BYTES,
     EXTENT_CHUNKS,
+    GROUP_BYTES,
+    KIB,
     MANIFEST_MAX_BYTES,
     SEALED_CHUNK_MAX_BYTES,
     TAG_BYTES,
@@ -36,6 +38,10 @@ MANIFEST_DOMAIN = "moorage 2026 manifest v1"
 EXTENTS_MAX = MANIFEST_MAX_BYTES // 64
 GROUPS_MAX = 1024
 SLOTS_MAX = 64
+# What an extent takes besides its roots, at most: the names of its fields, and its numbers.
+EXTENT_FRAME_BYTES = 41
+# For all that is no data extent: some 2,000 chunks of index, which list millions of files.
+REST_BYTES = 16 * KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +117,12 @@ def _lengths_column(lengths: Sequence[int]) -> bytes:
 def check_extents_fit(extents: int, scheme: Scheme) -> None:
     """Raises UsageError when a manifest could not list so many extents, before anything is sent.
 
-    ``sign_manifest`` measures exactly; this leaves room for all that is not the roots.
+    ``sign_manifest`` measures exactly; this leaves REST_BYTES for all that is not known yet.
     """
-    if extents * scheme.total * DIGEST_BYTES > MANIFEST_MAX_BYTES:
+    group_bytes = scheme.total * DIGEST_BYTES
+    groups = -(-extents * EXTENT_BYTES // GROUP_BYTES)
+    size_bytes = extents * (group_bytes + EXTENT_FRAME_BYTES) + groups * (group_bytes + 3) + REST_BYTES
+    if size_bytes > MANIFEST_MAX_BYTES:
         raise UsageError(
             f"{extents} extents of 64 MiB at {scheme} are more than one manifest lists: put several objects"
         )

@@ -39,7 +39,7 @@ REQUESTS_IN_FLIGHT_MAX = 64
 # Chunks one read request may name: 16 shares of 64 KiB fill one frame body.
 READ_CHUNKS_MAX = 16
 ROOTS_PER_REQUEST_MAX = 512
-# A manifest is one frame body. It lists 32 bytes per shard: 1 MiB describes 280 GiB at 4+2, 116 GiB at 10+6.
+# A manifest is one frame body. It lists 32 bytes per shard: 1 MiB describes 270 GiB at 4+2, 114 GiB at 10+6.
 MANIFEST_MAX_BYTES = 1 * MIB
 # tlog-tiles caps an entry at 65,535 bytes; a receipt holds one plus proof, cosignatures, policy and roster.
 LEAF_MAX_BYTES = 65_535

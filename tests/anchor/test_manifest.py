@@ -16,6 +16,7 @@ from anchor.manifest import (
     Extent,
     KeySlot,
     Manifest,
+    check_extents_fit,
     object_id,
     parse_manifest,
     sign_manifest,
@@ -32,6 +33,7 @@ from core.errors import (
 from core.identity import key_from_seed, public_bytes
 from core.ids import PeerId, PoolId, ShardRoot
 from core.limits import CHUNK_BYTES, EXTENT_BYTES, EXTENT_CHUNKS, MANIFEST_MAX_BYTES, SEALED_CHUNK_MAX_BYTES
+from core.sealing import SLOT_MAX_BYTES
 from core.signing import sign
 from erasure.scheme import Scheme
 from tests.core.test_encoding import values
@@ -275,3 +277,35 @@ def test_an_object_too_large_for_one_manifest_is_refused_with_advice() -> None:
     many = tuple(Extent(256, 60_000_000, 0, roots(1000 * number, 6)) for number in range(5000))
     with pytest.raises(UsageError, match="several objects"):
         sign_manifest(KEY, replace(SAMPLE, extents=many))
+
+
+def fits(extents: int, scheme: Scheme) -> bool:
+    try:
+        check_extents_fit(extents, scheme)
+    except UsageError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("scheme", [Scheme(1, 2), Scheme(4, 6), Scheme(10, 16), Scheme(17, 20)], ids=str)
+def test_as_many_extents_as_a_put_begins_to_send_can_be_signed(scheme: Scheme) -> None:
+    most = next(count for count in range(16_384, 0, -1) if fits(count, scheme))
+    extent = Extent(EXTENT_CHUNKS, EXTENT_CHUNKS * SEALED_CHUNK_MAX_BYTES, 1000, roots(0, scheme.total))
+    manifest = Manifest(
+        pool=PoolId(digest(1)),
+        epoch=2**31,
+        owner_key=public_bytes(KEY),
+        created_s=2**40,
+        scheme=scheme,
+        degraded=False,
+        groups=(holders(0, scheme.total),) * -(-most // 64),
+        extents=(extent,) * most,
+        index=(extent,) * 4,
+        index_lengths=(SEALED_CHUNK_MAX_BYTES,) * 1000,
+        index_codecs=bytes(1000),
+        index_bytes=1000 * CHUNK_BYTES,
+        listing=digest(2),
+        slots=(KeySlot(digest(3), bytes(SLOT_MAX_BYTES)),),
+    )
+    size_bytes = len(sign_manifest(KEY, manifest))
+    assert 0.98 * MANIFEST_MAX_BYTES < size_bytes <= MANIFEST_MAX_BYTES

@@ -147,9 +147,15 @@ class Schedule:
         return WAKE_MAX_S
 
     async def _visit(self, name: ObjectId) -> None:
-        async with self._exclusive:
-            await self._sweeper.sweep([name], full=False, grace=True, by_order=False)
-        # Whatever became of it, its next turn comes in a period: one object cannot hold up the others.
+        try:
+            async with self._exclusive:
+                await self._sweeper.sweep([name], full=False, grace=True, by_order=False)
+        except Exception:  # whatever became of it, its next turn comes in a period: it cannot hold up the others
+            await self._seen(name)
+            raise
+        await self._seen(name)
+
+    async def _seen(self, name: ObjectId) -> None:
         await self._threads.disk(self._book.seen, name, int(self._clock.now()))
 
     def _enrol(self, names: Sequence[ObjectId]) -> None:

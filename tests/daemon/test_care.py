@@ -14,9 +14,10 @@ from client.ledger import open_log
 from client.verify import examine
 from core.errors import CorruptError
 from core.findings import FindingKind
-from core.ids import PeerId, ShardRoot
+from core.ids import ObjectId, PeerId, ShardRoot
 from core.limits import CHUNK_BYTES
 from daemon.settings import Settings, SweepSettings
+from daemon.visit import Seen, Visitor
 from tests.daemon.care_pool import SCHEME, CarePool, Put
 from wire.messages import Job, Read
 
@@ -442,6 +443,31 @@ async def test_a_flipped_byte_is_found_and_mended_within_a_period_by_nobodys_ord
         for peer in pool.peers.values():
             summary = await peer.care.summary()
             assert (summary.objects, summary.at_risk, summary.never_checked) == (4, 0, 0)
+
+
+async def test_an_object_that_trips_over_a_bug_does_not_keep_the_others_from_their_turn(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    puts: list[Put] = []
+    looks: list[ObjectId] = []
+    real = Visitor.look
+
+    async def look(visitor: Visitor, name: ObjectId, *, full: bool, silent_is_loss: bool = False) -> Seen:
+        looks.append(name)
+        if name == puts[2].object:
+            raise RuntimeError("a bug")
+        return await real(visitor, name, full=full, silent_is_loss=silent_is_loss)
+
+    def bear(self: CarePool, line: str) -> None:
+        assert "a bug" in line
+
+    monkeypatch.setattr(Visitor, "look", look)
+    monkeypatch.setattr(CarePool, "_complain", bear)
+    pool = CarePool(settings=Settings(sweep=SweepSettings(period_days=0.5)))
+    puts += [pool.put([1000], seed=number) for number in range(4)]
+    async with pool.caring("peer-1"):
+        await trio.sleep(5 * 12 * 3600)
+    assert [looks.count(put.object) in (4, 5, 6) for put in puts] == [True] * 4, looks
 
 
 async def test_a_peer_that_stays_away_is_replaced_after_its_grace_by_nobodys_order(autojump_clock: object) -> None:

@@ -177,7 +177,7 @@ class _Work:
         return self._states[rebuild.extent, share]
 
     async def _prepare(self, rebuild: Rebuild) -> bool:
-        """Set our own damaged shard aside, and give new holders the papers first. False: plan anew."""
+        """Set our own useless shards aside, and give new holders the papers first. False: plan anew."""
         for share, peer in rebuild.targets.items():
             state = self._state(rebuild, share)
             try:
@@ -186,9 +186,8 @@ class _Work:
             except MoorageError:
                 self._unfit.add(peer)
                 return False
-            # A damaged shard whose good shares are needed stays where it can be read.
-            rescue = len(rebuild.sources) < self._subject.manifest.scheme.needed
-            if peer == self._me and state.status is Status.CORRUPT and not rescue:
+            # One that has good shares stays where they can be read, until the new one takes its place: others may fail.
+            if peer == self._me and state.status is Status.CORRUPT and state.good_but_for() is None:
                 await self._hands.set_aside(state.root)
         return True
 

@@ -16,6 +16,8 @@ from core.errors import CorruptError
 from core.findings import FindingKind
 from core.ids import ObjectId, PeerId, ShardRoot
 from core.limits import CHUNK_BYTES
+from daemon.decide import Rebuild
+from daemon.rebuild import Rebuilder, Rebuilt
 from daemon.settings import Settings, SweepSettings
 from daemon.visit import Seen, Visitor
 from tests.daemon.care_pool import SCHEME, CarePool, Put
@@ -335,6 +337,31 @@ async def test_damaged_shards_help_each_other_when_whole_ones_are_too_few(autoju
     async with pool.caring("peer-1"):
         report = report_of(await pool.job("peer-1"))
     assert len(report.repairs) == 3
+    assert pool.everything_is_whole(put)
+
+
+async def test_a_repair_that_fails_takes_no_good_share_away(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two shards are damaged in one chunk each; the repair begins, and one of the four whole ones is lost."""
+    pool = CarePool()
+    put = pool.put([4 * CHUNK_BYTES])
+    for share, chunk in ((0, 0), (2, 1)):
+        pool.flip(pool.path(put.holder(0, share), put.root(0, share)), 64 + chunk * 65_540)
+    real = Rebuilder.rebuild
+
+    async def rebuild(rebuilder: Rebuilder, plan: Rebuild) -> Rebuilt:
+        pool.disk.unlink(pool.path(put.holder(0, 4), put.root(0, 4)))
+        return await real(rebuilder, plan)
+
+    sweeper = pool.by_id[put.holder(0, 0)]
+    async with pool.caring(sweeper.name):
+        with monkeypatch.context() as patch:
+            patch.setattr(Rebuilder, "rebuild", rebuild)
+            report = report_of(await pool.job(sweeper.name, "repair"))
+        assert FindingKind.UNREPAIRABLE in {item.kind for item in report.findings}
+        assert await health(pool, put) is Health.CRITICAL
+        await pool.job(sweeper.name, "repair")
     assert pool.everything_is_whole(put)
 
 

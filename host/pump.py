@@ -68,6 +68,7 @@ class TlsPump:
         self._server_side = server_side
         self._receiving = False
         self._wakes_at = 1
+        self._waited = False
         self._ended = False
         self._failure: MoorageError | None = None
 
@@ -133,18 +134,23 @@ class TlsPump:
         """
         assert not self._receiving, "two tasks receive from one connection"
         self._receiving = True
+        self._waited = False
         have = 0
         goal = min(expected_bytes, len(target))
         try:
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint_if_cancelled()
             while True:
                 have += self._decrypt_into(target[have:])
                 if have >= goal or self._ended:
-                    return have
+                    break
                 if not have:
                     self._check()
                 if self._failure or not await self._gather(goal - have, patient=not have):
-                    return have
+                    break
+            if not self._waited:
+                # Nothing was waited for, so the other tasks are due.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            return have
         except OSError as error:
             raise self._fail(explain(self._where, error)) from error
         except BaseException:  # a cancellation above all: what was decrypted is lost
@@ -218,6 +224,7 @@ class TlsPump:
         """Hand bytes to TLS, best when ``wanted_bytes`` have come. False when, not ``patient``, none came in time."""
         while self._pull() is None:
             self._wake_at(wanted_bytes)
+            self._waited = True
             with trio.move_on_after(GATHER_S if wanted_bytes > 1 else math.inf) as hurry:
                 await self._wait(trio.lowlevel.wait_readable)
             if hurry.cancelled_caught:

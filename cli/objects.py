@@ -20,7 +20,8 @@ from core.errors import EXIT_OK
 from core.ids import ObjectId
 from core.listing import Entry, Kind
 from erasure.scheme import Scheme
-from host.tree import FileTree, RestoreTree
+from host.restore import RestoreTree
+from host.tree import FileTree
 
 
 def run_put(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,5 @@
-"""Trees of files outside moorage: where a put reads from and a get restores to. Implemented in ``host.tree``.
+"""Trees of files outside moorage: where a put reads from and a get restores to. Implemented in
+``host.tree`` and ``host.restore``.
 
 All methods block and run inside ``Threads.disk`` jobs.
 """

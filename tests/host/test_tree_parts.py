@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import TargetError
 from core.listing import Entry, Kind, RelativePath
-from host.tree import UNNAMED_FILES_MAX, RestoreTree
+from host.restore import UNNAMED_FILES_MAX, RestoreTree
 
 
 def entry(path: bytes, kind: Kind = Kind.FILE) -> Entry:

@@ -7,7 +7,8 @@ import os
 import random
 import socket
 import stat
-from collections.abc import Callable, Mapping, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,9 +155,16 @@ def test_odd_names_come_back(tmp_path: Path, name: bytes) -> None:
     assert picture(tmp_path / "out" / "in") == picture(tmp_path / "in")
 
 
-def test_a_tree_deeper_than_the_stack_comes_back(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    here = os.open(tmp_path / "in", os.O_DIRECTORY)
+@pytest.fixture
+def deep_path(tmp_path: Path) -> Iterator[Path]:
+    """Emptied at the end: what clears temporary folders recurses."""
+    yield tmp_path
+    subprocess.run(["rm", "-rf", *tmp_path.iterdir()], check=True)
+
+
+def test_a_tree_deeper_than_the_stack_comes_back(deep_path: Path) -> None:
+    (deep_path / "in").mkdir()
+    here = os.open(deep_path / "in", os.O_DIRECTORY)
     for _ in range(600):
         os.mkdir("d", dir_fd=here)
         deeper = os.open("d", os.O_DIRECTORY, dir_fd=here)
@@ -164,15 +172,15 @@ def test_a_tree_deeper_than_the_stack_comes_back(tmp_path: Path) -> None:
         here = deeper
     os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=here))
     os.close(here)
-    kept = put_and_get(tmp_path / "in", tmp_path / "out")
+    kept = put_and_get(deep_path / "in", deep_path / "out")
     assert len(kept) == 602
-    assert os.path.exists(f"{tmp_path}/out/in/{'d/' * 600}f")
+    assert os.path.exists(f"{deep_path}/out/in/{'d/' * 600}f")
 
 
-def test_a_file_deeper_than_the_stack_comes_back_alone(tmp_path: Path) -> None:
+def test_a_file_deeper_than_the_stack_comes_back_alone(deep_path: Path) -> None:
     item = entry(b"d/" * 1100 + b"f")
-    restore(tmp_path / "out", [item], {item.path: b"deep"})
-    assert os.path.getsize(f"{tmp_path}/out/{item.path}") == 4
+    restore(deep_path / "out", [item], {item.path: b"deep"})
+    assert os.path.getsize(f"{deep_path}/out/{item.path}") == 4
 
 
 def test_one_file_without_its_folders_gets_the_folders_it_needs(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ $(STAMP): pyproject.toml
 	@echo "installing into $(VENV)"
 	@$(PIP) install --upgrade 'pip>=25' 'setuptools>=77'
 	@PYTHONWARNINGS=ignore $(PIP) install --editable '.[dev,demo]'
+	@$(BIN)/python -m compileall -q moorage core erasure anchor wire dht host client daemon cli
 	@touch $@
 
 demo: $(STAMP) ## a whole pool on this machine, damaged, repaired and read back

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
+import trio
 from blake3 import blake3
 
 from client.context import Client
@@ -26,6 +27,7 @@ from core.trees import SourceTree
 from erasure.scheme import Scheme
 from tests.sim.chance import derive
 from tests.sim.determinism import run_seeded
+from tests.sim.disk import SimDisk
 from tests.sim.pool import SimPool
 from tests.sim.trees import MemorySource, MemoryTarget
 from tests.sim.world import World
@@ -406,3 +408,44 @@ async def put_refusing(kind: type[Message]) -> None:
 
 def test_a_holder_that_fails_with_nobody_to_replace_it_is_named() -> None:
     run_seeded(7, put_refusing, UploadCommit)
+
+
+# --- the same put again -----------------------------------------------------------------------
+
+
+async def put_after_a_holder_lost_its_disk() -> None:
+    files = {"study/a": NOISE[: 2 * CHUNK_BYTES]}
+    async with World(8).running() as world:
+        pool = SimPool(world, peers=6, sites=3)
+        await pool.start()
+        async with pool.client() as client:
+            first = await store(client, MemorySource(files))
+            manifest = await find_manifest(client, first.object)
+            victim = manifest.groups[0][3]
+            name = next(item.identity.name for item in client.dht.known_peers() if item.identity.peer == victim)
+        wipe(pool, name)
+        await trio.sleep(60.0)
+        async with pool.client() as client:
+            again = await store(client, MemorySource(files))
+            data_bytes = sum(-(-length // 4) for length in (CHUNK_BYTES + 16, CHUNK_BYTES + 16))
+            index_bytes = sum(-(-length // 4) for length in manifest.index_lengths)
+            assert again.new_bytes == data_bytes + index_bytes
+            assert await is_everywhere(client, again)
+            assert (await restore(client, again)).files == files
+
+
+def wipe(pool: SimPool, name: str) -> None:
+    """The peer starts again without its shards."""
+    node = pool.peers[name]
+    node.kill()
+    disk = SimDisk(node.drive)
+    top = f"/pool/{name}/shards"
+    for first in disk.list_folder(top):
+        for second in disk.list_folder(f"{top}/{first}"):
+            for shard in disk.list_folder(f"{top}/{first}/{second}"):
+                disk.unlink(f"{top}/{first}/{second}/{shard}")
+    node.start()
+
+
+def test_a_put_again_sends_what_a_holder_lost_and_nothing_else() -> None:
+    run_seeded(8, put_after_a_holder_lost_its_disk)

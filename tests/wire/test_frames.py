@@ -43,6 +43,25 @@ def test_frames_come_out_as_they_went_in_however_the_stream_is_cut(
 
 
 @settings(max_examples=50)
+@given(frames, st.lists(st.integers(1, 3000), min_size=1, max_size=8))
+def test_bytes_may_be_received_where_they_stay(items: list[tuple[Value, bytes]], steps: list[int]) -> None:
+    """As a connection does: it asks for room, fills some of it, and never gets less than it was told to expect."""
+    parser, data, at, turn = FrameParser(), packed(items), 0, 0
+    found: list[tuple[Value, bytes]] = []
+    while at < len(data):
+        room = parser.room()
+        assert len(room) > 0
+        assert 1 <= parser.expected_bytes <= len(data) - at
+        count = min(len(room), len(data) - at, steps[turn % len(steps)])
+        room[:count] = data[at : at + count]
+        del room
+        found += [(frame.head, bytes(frame.body)) for frame in parser.took(count)]
+        at, turn = at + count, turn + 1
+    assert found == items
+    assert parser.at_boundary
+
+
+@settings(max_examples=50)
 @given(frames, st.integers(0, 500))
 def test_an_end_in_the_middle_of_a_frame_is_no_boundary(items: list[tuple[Value, bytes]], missing: int) -> None:
     data = packed([*items, ({"last": True}, b"body")])

@@ -11,7 +11,6 @@ import trio
 
 from cli.homes import open_home
 from client.home import SETTINGS_FILE, Home, read_home_file
-from core.durable import write_file
 from core.errors import EXIT_OK
 from core.ports import Ports
 from daemon.node import PID_FILE, open_node
@@ -34,8 +33,8 @@ def _write_line(line: str) -> None:
 
 async def _run_until_signal(ports: Ports, home: Home, settings: Settings) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with open_node(ports, home, settings, _write_line):
+        async with open_node(ports, home, settings, _write_line) as node:
             # The lock is ours now, so the number is not that of another daemon.
-            write_file(ports.disk, home.path(PID_FILE), f"{os.getpid()}\n".encode(), token=str(os.getpid()))
+            await node.write_state(PID_FILE, f"{os.getpid()}\n")
             async for _ in signals:
                 break

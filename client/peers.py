@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from client.session import Session
+from client.session import OnBug, Session
 from core.errors import MoorageError, PeerRefusedError, PeerUnavailableError
 from core.ids import PeerId
 from core.limits import REQUEST_DEADLINE_S
@@ -45,12 +45,18 @@ class _Search:
 
 
 class Peers:
-    """Sessions by address and by peer. Lives inside the nursery that is given; closes with it."""
+    """Sessions by address and by peer. Lives inside the nursery that is given; closes with it.
 
-    def __init__(self, net: Net, nursery: trio.Nursery, hello: Callable[[], Hello]) -> None:
+    ``on_bug``: see ``Session``.
+    """
+
+    def __init__(
+        self, net: Net, nursery: trio.Nursery, hello: Callable[[], Hello], *, on_bug: OnBug | None = None
+    ) -> None:
         self._net = net
         self._nursery = nursery
         self._hello = hello
+        self._on_bug = on_bug
         self._lines: dict[Address, _Line] = {}
         self._addresses: dict[PeerId, Address] = {}
         self._searches: dict[PeerId, _Search] = {}
@@ -233,7 +239,7 @@ class Peers:
 
     async def _dial(self, address: Address) -> Session:
         connection = await self._net.connect(address)
-        session = Session(connection, self._hello())
+        session = Session(connection, self._hello(), on_bug=self._on_bug)
         await self._nursery.start(session.serve)
         if session.failure is not None:
             raise session.failure

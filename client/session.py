@@ -7,7 +7,9 @@ waited for, hung peers are not.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeAlias
 
 import trio
 
@@ -33,6 +35,9 @@ SIGN_OF_LIFE_BYTES = 16 * 1024
 
 # How often a peer that owes an answer is looked at.
 WATCH_S = 0.5
+
+
+OnBug: TypeAlias = Callable[[Exception], None]
 
 
 class Pending:
@@ -72,14 +77,18 @@ class Pending:
 
 
 class Session:
-    """Requests over one connection. ``serve`` must run in a nursery for as long as the session is used."""
+    """Requests over one connection. ``serve`` must run in a nursery for as long as the session is used.
 
-    def __init__(self, connection: Connection, hello: Hello) -> None:
+    ``on_bug`` is told what ended the session unexpectedly; without it that is raised.
+    """
+
+    def __init__(self, connection: Connection, hello: Hello, *, on_bug: OnBug | None = None) -> None:
         self.remote: Identity = connection.remote
         self.failure: MoorageError | None = None
         self.hung = False
         self._greeted = False
         self._connection = connection
+        self._on_bug = on_bug
         self._hello = hello
         self._waiting: dict[int, Pending] = {}
         self._uploads = 0
@@ -111,6 +120,10 @@ class Session:
             self._fail(PeerUnavailableError(f"{self.remote.name} does not answer"))
         except* MoorageError as group:
             self._fail(first_error(group))
+        except* Exception as group:  # a daemon outlives a bug that one peer's answers bring out; a command need not
+            if self._on_bug is None:
+                raise
+            self._on_bug(group)
         finally:
             self._fail(PeerUnavailableError(f"{self.remote.name}: the connection was closed"))
             if not self._greeted:

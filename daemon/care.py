@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -32,6 +32,7 @@ from daemon.settings import Settings
 from daemon.shelf import Shelf
 from daemon.silence import Silence
 from daemon.store import ShardStore
+from daemon.supervise import supervise
 from daemon.sweep import Progress, Sweeper, SweepReport
 from daemon.trash import Trash
 from daemon.visit import Visitor
@@ -39,8 +40,6 @@ from wire.messages import Job, Message, PollJob, StartJob
 
 BOOK_FOLDER = "state/care"
 SILENCE_FILE = "state/silence"
-# A background task that failed is begun anew after this long: a bug in it must not end the peer.
-RESTART_S = 60.0
 
 
 class Pool(Directory, Publisher, Protocol):
@@ -224,15 +223,7 @@ class Care:
                 ("roll-call", self._roll_call.run),
                 ("guests", self._guests.run),
             ):
-                nursery.start_soon(self._supervise, name, task)
-
-    async def _supervise(self, name: str, task: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await task()
-            except Exception as error:  # the boundary: a bug in one task of care must not end the peer
-                self._log.log("error", "care-failed", f"{name}: {type(error).__name__}: {error}")
-            await trio.sleep(RESTART_S)
+                nursery.start_soon(supervise, name, task, self._log)
 
     # --- for the handlers of the peer -----------------------------------------------------------
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 
 import trio
 
@@ -27,6 +27,7 @@ from daemon.journal import Journal
 from daemon.server import Server
 from daemon.settings import Settings
 from daemon.store import ShardStore
+from daemon.supervise import supervise
 from dht.config import DhtConfig
 from dht.node import Dht
 from dht.reader import RecordReader
@@ -64,7 +65,7 @@ class Node:
             reserve_bytes=settings.store.reserve_bytes,
             clock=ports.clock,
         )
-        self.peers = Peers(ports.net, crew, home.hello)
+        self.peers = Peers(ports.net, crew, home.hello, on_bug=self._report_bug)
         self._quotas = Quotas(peers=settings.dht.peers_max)
         reader = RecordReader(lambda: home.roster.issuers, ports.clock)
         self.records = RecordStore(reader, ports.clock, self._quotas)
@@ -113,9 +114,13 @@ class Node:
         self.dht.adopt(self.make_record())
         addresses = await disk(first_addresses, self.ports.disk, self.home)
         await self.dht.bootstrap([*self.settings.network.seeds, *addresses])
-        self.crew.start_soon(self._upkeep)
+        self.crew.start_soon(supervise, "upkeep", self._upkeep, self.log)
         self.crew.start_soon(self.care.run)
         self.log.log("info", "started", address=str(self.address), shards=self.store.statistics().shards)
+
+    def _report_bug(self, error: Exception) -> None:
+        """A session that met a bug of ours ends; the peer goes on."""
+        self.log.log("error", "session-failed", f"{type(error).__name__}: {error}")
 
     async def _load_records(self) -> None:
         path = self.home.path(RECORDS_FILE)
@@ -136,8 +141,8 @@ class Node:
         advertised = self.settings.network.advertise
         if advertised is not None:
             self.address = Address(advertised.host, advertised.port or self.address.port)
-        await self.ports.threads.disk(self._write_state, PORT_FILE, f"{self.address.port}\n")
-        await self.ports.threads.disk(self._write_state, ADDRESS_FILE, f"{self.address}\n")
+        await self.write_state(PORT_FILE, f"{self.address.port}\n")
+        await self.write_state(ADDRESS_FILE, f"{self.address}\n")
 
     async def _serve(self, address: Address) -> Address:
         bound: Address = await self.crew.start(self.ports.net.serve, address, self.server.serve_connection)
@@ -152,9 +157,17 @@ class Node:
             return 0
         return int(text) if text.isdigit() and int(text) < 65536 else 0
 
-    def _write_state(self, name: str, text: str) -> None:
-        token = self.ports.chance.token(4).hex()
-        write_file(self.ports.disk, self.home.path(name), text.encode(), token=token)
+    async def write_state(self, name: str, text: str) -> None:
+        """A small file that others read. A disk that is full or read-only is no reason not to serve what is on it."""
+        path, token = self.home.path(name), self.ports.chance.token(4).hex()
+
+        def write() -> None:
+            write_file(self.ports.disk, path, text.encode(), token=token)
+
+        try:
+            await self.ports.threads.disk(write)
+        except OSError as error:
+            self.log.log("warning", "state-not-written", f"{path}: {error.strerror}")
 
     async def _upkeep(self) -> None:
         assert self.dht is not None
@@ -265,15 +278,25 @@ class Node:
         return data
 
 
+@contextmanager
+def _only_daemon(ports: Ports, home: Home) -> Generator[None]:
+    """Hold the home's lock. Raises HomeError when another daemon has it, or it cannot be had."""
+    with ExitStack() as held:
+        try:
+            got = held.enter_context(ports.disk.lock(home.path(LOCK_FILE), wait=False))
+        except OSError as error:
+            raise HomeError(f"{home.path(LOCK_FILE)} cannot be locked: {error.strerror}") from error
+        if not got:
+            raise HomeError(f"another daemon runs in {home.folder}: stop it first")
+        yield
+
+
 @asynccontextmanager
 async def open_node(ports: Ports, home: Home, settings: Settings, write: Callable[[str], None]) -> AsyncGenerator[Node]:
     """A running peer; leaving the context stops it. Raises HomeError when another daemon runs in this home."""
     if home.identity.role != "peer":
         raise HomeError(f"{home.folder} is a {home.identity.role}'s home: a daemon needs a peer's")
-    ports.disk.make_folders(home.path("state"))
-    with ports.disk.lock(home.path(LOCK_FILE), wait=False) as got:
-        if not got:
-            raise HomeError(f"another daemon runs in {home.folder}: stop it first")
+    with _only_daemon(ports, home):
         log = EventLog(settings.log, ports.clock, write, peer=home.identity.name)
         async with open_crew() as crew:
             node = Node(ports, home, settings, log, crew)

@@ -150,7 +150,8 @@ class RealDisk:
     @contextlib.contextmanager
     def lock(self, path: str, *, wait: bool) -> Generator[bool, None, None]:
         """By flock(2): the kernel lets go when the process dies. The lock's file stays."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._file_mode)
+        # Read-only: flock needs no more, and a disk that became read-only can still be served.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, self._file_mode)
         try:
             yield _flock(descriptor, wait=wait)
         finally:

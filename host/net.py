@@ -149,6 +149,9 @@ class TlsNet:
         try:
             with scope:
                 connection = await self._welcome(_taken(stream), where)
+        except Exception:
+            # Nor may a stranger's certificate that trips over a bug of ours or of a library's.
+            _log.exception("%s: not let in because of a bug", where)
         finally:
             if scope in door:
                 door.remove(scope)

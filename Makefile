@@ -36,10 +36,11 @@ check: $(STAMP) ## ruff, mypy, pyright
 	$(BIN)/pyright
 
 test: $(STAMP) ## the fast tests, with branch coverage
-	$(BIN)/pytest -q -n 2 -m 'not slow' --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -q -n 3 --dist worksteal -m 'not slow' --cov --cov-report=term:skip-covered
 
 slow: $(STAMP) ## real processes under load, minutes long
 	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q -n 2 -m 'not slow' --hypothesis-profile thorough tests/core tests/wire tests/anchor tests/dht tests/client
 
 bench: $(STAMP) ## put and get of 512 MiB beside Tahoe-LAFS, in one run
 	$(BIN)/python -m benchmarks.against_tahoe

@@ -60,7 +60,7 @@ sizes = st.one_of(st.integers(1, 2000), st.sampled_from([4096, 65_540, 262_160])
 
 @needs_isal
 @given(schemes, sizes, st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_isal_makes_the_bytes_that_zfec_makes(scheme: Scheme, size: int, chance: random.Random) -> None:
     assert ISAL is not None
     check_same_bytes(ISAL, scheme, size, chance)

@@ -12,7 +12,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help demo check test slow bench bench-quick clean
+.PHONY: help demo check test coverage slow bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -35,8 +35,11 @@ check: $(STAMP) ## ruff, mypy, pyright
 	$(BIN)/mypy
 	$(BIN)/pyright
 
-test: $(STAMP) ## the fast tests, with branch coverage
-	$(BIN)/pytest -q -n 3 --dist worksteal -m 'not slow' --cov --cov-report=term:skip-covered
+test: $(STAMP) ## the fast tests
+	$(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow'
+
+coverage: $(STAMP) ## branch coverage of the fast tests that need no processes
+	$(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow' --ignore tests/integration --cov --cov-report=term:skip-covered
 
 slow: $(STAMP) ## real processes under load, minutes long
 	$(BIN)/pytest -q -m slow

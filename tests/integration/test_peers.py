@@ -60,6 +60,7 @@ def test_a_peer_that_comes_back_on_another_port_is_found_again(pool: Pool, blob:
     pool.get(stored, tmp_path / "out")
 
 
+@pytest.mark.slow  # measures seconds, so nothing else should run beside it
 def test_a_hung_peer_costs_no_command_more_than_five_seconds(make_pool: Callable[..., Pool], tmp_path: Path) -> None:
     """SIGSTOP: alive, sockets open, silent. Seven peers, so that a put can do without it."""
     pool = make_pool(peers=7, sites=None)
@@ -85,6 +86,7 @@ def test_a_hung_peer_costs_no_command_more_than_five_seconds(make_pool: Callable
     assert {name: round(seconds, 1) for name, seconds in late.items() if seconds > HUNG_COST_S} == {}, late
 
 
+@pytest.mark.slow  # measures seconds, so nothing else should run beside it
 def test_a_put_with_a_hung_peer_that_is_needed_says_plainly_what_is_missing(pool: Pool, blob: Path) -> None:
     usual = pool.run("ls").seconds
     pool.stop("peer-3")

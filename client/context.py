@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -77,8 +77,3 @@ async def open_client(ports: Ports, home: Home) -> AsyncGenerator[Client]:
             yield Client(ports, home, peers, dht, ClientMemory(ports.disk, home, ports.chance))
         finally:
             crew.cancel_scope.cancel()
-
-
-def names_of(records: Sequence[PeerRecord]) -> dict[bytes, str]:
-    """Peer names by raw id, for messages to people."""
-    return {record.identity.peer.raw: record.identity.name for record in records}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -205,8 +205,3 @@ def spread_over(manifest: Manifest, states: Sequence[ShardState], candidates: Se
     layouts = {tuple(sorted(holders.items())): None for holders in by_extent.values()}
     spreads = [spread_of(manifest.scheme, dict(layout), candidates) for layout in layouts]
     return min(spreads, key=lambda spread: (spread.ok, spread.survives_site, spread.more_peers, spread.words))
-
-
-def holders_of(states: Sequence[ShardState]) -> Mapping[int, PeerId]:
-    """Good shares of one extent: share index to holder."""
-    return {state.share: state.holder for state in states if state.ok}

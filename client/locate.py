@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from anchor.manifest import Extent, Manifest, parse_manifest
 from anchor.receipt import check_receipt, parse_receipt
@@ -92,8 +92,3 @@ def all_sources(
             Source(index, peer) for peer in relocated.get((number, index), ()) if Source(index, peer) not in sources
         ]
     return sources
-
-
-def holders_of(sources: Sequence[Source]) -> tuple[PeerId, ...]:
-    """Each peer once, in order."""
-    return tuple(dict.fromkeys(source.peer for source in sources))

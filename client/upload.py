@@ -31,10 +31,6 @@ class CodedExtent:
     sealed_lengths: tuple[int, ...]
     codecs: bytes
 
-    @property
-    def sealed_bytes(self) -> int:
-        return sum(self.sealed_lengths)
-
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from core.compression import ChunkCompressor
 from core.limits import CHUNK_BYTES, FRAME_BODY_MAX_BYTES, READ_CHUNKS_MAX, SEALED_CHUNK_MAX_BYTES, TAG_BYTES
 from core.ports import Buffer
 from core.sealing import ChunkSealer
-from erasure.codec import encode_into, share_bytes
+from erasure.codec import check_into, share_bytes, split_into
 from erasure.merkle import leaf_digest
 from erasure.scheme import Scheme
 
@@ -37,36 +38,32 @@ def code_batch(plain: Buffer, first: int, count: int, key: bytes, scheme: Scheme
     """Code chunks ``first`` to ``first + count - 1`` of the extent whose plain bytes are ``plain``.
 
     Each chunk is sealed in one and the same place and its shares written where they stay: what is copied is still in
-    the processor's cache, and no memory is asked for anew.
+    the processor's cache, and no memory is asked for anew. The check shares of all chunks are computed as one.
     """
     sealer = ChunkSealer(key)
     compressor = ChunkCompressor()
     view = memoryview(plain)
     place = memoryview(bytearray(SEALED_CHUNK_MAX_BYTES))
     room_bytes = count * share_bytes(SEALED_CHUNK_MAX_BYTES, scheme.needed)
-    bodies = [memoryview(bytearray(room_bytes)) for _ in range(scheme.total)]
-    leaves: list[list[bytes]] = [[] for _ in range(scheme.total)]
+    rooms = [memoryview(bytearray(room_bytes)) for _ in range(scheme.total)]
     sealed_lengths: list[int] = []
-    lengths: list[int] = []
+    ends = [0]
     codecs = bytearray()
-    at = 0
     for chunk in range(first, first + count):
         codec, packed = compressor.compress(view[chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES])
         sealed = place[: len(packed) + TAG_BYTES]
         sealer.seal_into(chunk, codec, packed, sealed)
-        end = at + share_bytes(len(sealed), scheme.needed)
-        shares = [body[at:end] for body in bodies]
-        encode_into(sealed, scheme, shares)
-        for column, share in zip(leaves, shares, strict=True):
-            column.append(leaf_digest(share))
-        lengths.append(end - at)
+        ends.append(ends[-1] + share_bytes(len(sealed), scheme.needed))
+        split_into(sealed, scheme, [room[ends[-2] : ends[-1]] for room in rooms[: scheme.needed]])
         sealed_lengths.append(len(sealed))
         codecs.append(codec)
-        at = end
+    bodies = tuple(room[: ends[-1]] for room in rooms)
+    check_into(bodies[: scheme.needed], scheme, bodies[scheme.needed :])
+    spans = list(pairwise(ends))
     return CodedBatch(
-        bodies=tuple(body[:at] for body in bodies),
-        leaves=tuple(tuple(column) for column in leaves),
-        share_lengths=tuple(lengths),
+        bodies=bodies,
+        leaves=tuple(tuple(leaf_digest(body[at:end]) for at, end in spans) for body in bodies),
+        share_lengths=tuple(end - at for at, end in spans),
         sealed_lengths=tuple(sealed_lengths),
         codecs=bytes(codecs),
     )

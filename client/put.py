@@ -7,6 +7,7 @@ the next put finds the extents that are stored already.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,13 +20,14 @@ from client.index import encode_listing
 from client.ledger import anchor_manifest
 from client.memory import CatalogueEntry
 from client.placer import Placer
-from client.plan import Plan, plan_plain
+from client.plan import Plan, PlannedExtent, plan_plain
 from client.progress import Progress
 from client.publish import Published, make_manifest, store_index, store_on_all
 from client.source import ExtentReader
 from client.tasks import open_crew
 from core.errors import NotEnoughPeersError, PeerUnavailableError
 from core.ids import ObjectId, PeerId, derived_digest
+from core.limits import EXTENT_BYTES
 from core.listing import Entry, Kind
 from core.sealing import content_id, convergent_key
 from core.trees import SourceTree
@@ -175,22 +177,23 @@ async def _store_all(client: Client, reader: ExtentReader, plan: Plan, storer: E
     """Every extent of the plan, read strictly in order, EXTENTS_AT_ONCE under way."""
     done: list[DoneExtent | None] = [None] * len(plan.extents)
     secret = client.home.owner_keys().convergence_secret
-    free, buffers = trio.open_memory_channel[bytearray](EXTENTS_AT_ONCE)
-    size = max((extent.plain_bytes for extent in plan.extents), default=0)
-    for _ in range(min(EXTENTS_AT_ONCE, len(plan.extents))):
-        free.send_nowait(bytearray(size))
+    free: deque[bytearray] = deque()
+    room = trio.Semaphore(EXTENTS_AT_ONCE)
 
-    async def store(number: int, buffer: bytearray, digest: bytes) -> None:
-        extent = plan.extents[number]
+    def read(extent: PlannedExtent) -> tuple[bytearray, bytes]:
+        buffer = free.pop() if free else bytearray(min(EXTENT_BYTES, plan.stream_bytes))
+        return buffer, reader.read(extent, memoryview(buffer))
+
+    async def store(extent: PlannedExtent, buffer: bytearray, digest: bytes) -> None:
         key = convergent_key(secret, digest)
-        done[number] = await storer.store(memoryview(buffer)[: extent.plain_bytes], key, extent.group)
-        await free.send(buffer)
+        done[extent.number] = await storer.store(memoryview(buffer)[: extent.plain_bytes], key, extent.group)
+        free.append(buffer)
+        room.release()
 
     async with open_crew() as crew:
         for extent in plan.extents:
-            buffer = await buffers.receive()
-            digest = await client.ports.threads.disk(reader.read, extent, memoryview(buffer))
-            crew.start_soon(store, extent.number, buffer, digest)
+            await room.acquire()
+            crew.start_soon(store, extent, *await client.ports.threads.disk(read, extent))
     return [item for item in done if item is not None]
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from blake3 import blake3
 
-from client.plan import Plan, PlannedExtent
+from client.plan import Piece, Plan, PlannedExtent
 from core.errors import SourceChangedError
+from core.limits import MIB
 from core.listing import Entry, Kind
 from core.trees import SourceTree
+
+# Read and digested at once: enough to keep all lanes of the processor busy, and its cache holds it.
+READ_BYTES = 1 * MIB
 
 
 class ExtentReader:
@@ -30,17 +35,19 @@ class ExtentReader:
         Raises SourceError, SourceChangedError.
         """
         assert extent.number == self._next, (extent.number, self._next)
-        self._fill(extent, target)
+        whole = blake3()
         for piece in extent.pieces:
             hasher = self._hasher(piece.entry)
-            hasher.update(target[piece.at : piece.at + piece.length])
+            for part in self._parts(piece, target):
+                hasher.update(part)
+                whole.update(part)
             if piece.offset + piece.length == self._plan.entries[piece.entry].size_bytes:
                 self._digests[piece.entry] = hasher.digest()
                 self._open = None
             else:
                 self._open = (piece.entry, hasher)
         self._next += 1
-        digest = blake3(target[: extent.plain_bytes]).digest()
+        digest = whole.digest()
         self._extent_digests.append(digest)
         return digest
 
@@ -49,8 +56,11 @@ class ExtentReader:
 
         That they are the same is checked by digest: other bytes under the same key and nonces would betray both.
         """
-        self._fill(extent, target)
-        if blake3(target[: extent.plain_bytes]).digest() != self._extent_digests[extent.number]:
+        whole = blake3()
+        for piece in extent.pieces:
+            for part in self._parts(piece, target):
+                whole.update(part)
+        if whole.digest() != self._extent_digests[extent.number]:
             names = {str(self._plan.entries[piece.entry].path) for piece in extent.pieces}
             raise SourceChangedError(
                 f"one of {', '.join(sorted(names)[:5])} changed while it was being stored: put again"
@@ -70,7 +80,11 @@ class ExtentReader:
             return self._open[1]
         return blake3()
 
-    def _fill(self, extent: PlannedExtent, target: memoryview) -> None:
-        for piece in extent.pieces:
-            with self._tree.open(self._plan.entries[piece.entry]) as reader:
-                reader.read_into(piece.offset, target[piece.at : piece.at + piece.length])
+    def _parts(self, piece: Piece, target: memoryview) -> Iterator[memoryview]:
+        """Read the piece to its place; its parts in order, each while the processor's cache still has it."""
+        place = target[piece.at : piece.at + piece.length]
+        with self._tree.open(self._plan.entries[piece.entry]) as reader:
+            for at in range(0, piece.length, READ_BYTES):
+                part = place[at : at + READ_BYTES]
+                reader.read_into(piece.offset + at, part)
+                yield part

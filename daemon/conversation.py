@@ -8,17 +8,17 @@ nobody waits, once a second.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
 
 from core.errors import BusyError, MoorageError, PeerRefusedError, PeerUnavailableError, ProtocolError
-from core.limits import CONNECTION_IDLE_S, HANDSHAKE_DEADLINE_S, PING_AFTER_S, REQUESTS_IN_FLIGHT_MAX
-from core.ports import Connection, Threads
+from core.limits import CONNECTION_IDLE_S, HANDSHAKE_DEADLINE_S, KIB, PING_AFTER_S, REQUESTS_IN_FLIGHT_MAX
+from core.ports import Buffer, Connection, Threads
 from daemon.desk import Desk
-from daemon.lane import Lane, UploadMessage
+from daemon.lane import Answer, Lane, UploadMessage
 from daemon.store import ShardStore
 from wire.frames import Frame, FrameParser, frame_prefix
 from wire.messages import (
@@ -41,6 +41,8 @@ from wire.messages import (
 )
 
 CLOSE_DEADLINE_S = 1.0
+# One TLS record (RFC 8446, section 5.1) takes so much.
+SMALL_BYTES = 16 * KIB
 # Messages that carry up to a frame body in or out.
 DATA_MESSAGES = (UploadData, Read, StoreManifest, StoreReceipt, GetManifest, GetReceipt)
 
@@ -127,7 +129,7 @@ class Conversation:
         self._lanes: dict[int, Lane] = {}
         self._inbox = _Inbox(connection, counters, trio.current_time())
         # No buffer: whoever has an answer holds it until the socket takes it, which bounds what is in memory.
-        self._outbox, self._to_send = trio.open_memory_channel[tuple[int, Message]](0)
+        self._outbox, self._to_send = trio.open_memory_channel[Sequence[Answer]](0)
 
     async def run(self) -> None:
         """Until the peer closes, falls silent or breaks a rule.
@@ -169,7 +171,7 @@ class Conversation:
             if not isinstance(theirs, Hello):
                 raise ProtocolError(f"{self._remote.name} did not greet")
             refusal = self._refusal(theirs)
-            await self._write(number, Failure.of(refusal) if refusal else self._hello)
+            await self._write([(number, Failure.of(refusal) if refusal else self._hello)])
             return refusal is None
         return False
 
@@ -184,22 +186,28 @@ class Conversation:
 
     # --- out ----------------------------------------------------------------------------------
 
-    async def _write(self, number: int, message: Message) -> None:
-        body = message.body_of()
-        prefix = frame_prefix(message_head(number, message), len(body))
+    async def _write(self, answers: Sequence[Answer]) -> None:
+        parts: list[Buffer] = []
+        for number, message in answers:
+            body = message.body_of()
+            parts += (frame_prefix(message_head(number, message), len(body)), body)
+        size_bytes = sum(len(part) for part in parts)
+        if size_bytes <= SMALL_BYTES:
+            # Many small answers are one record and one system call.
+            parts = [b"".join(parts)]
         with trio.move_on_after(self._limits.send_deadline_s) as patience:
-            await self._connection.send_all(prefix, body)
+            await self._connection.send_all(*parts)
         if patience.cancelled_caught:
             raise PeerUnavailableError(f"{self._remote.name} takes no answers")
-        self._counters.sent_bytes += len(prefix) + len(body)
+        self._counters.sent_bytes += size_bytes
 
     async def _send_all(self) -> None:
-        async for number, message in self._to_send:
-            await self._write(number, message)
+        async for answers in self._to_send:
+            await self._write(answers)
 
-    async def _reply(self, number: int, message: Message) -> None:
-        self._counters.failures += isinstance(message, Failure)
-        await self._outbox.send((number, message))
+    async def _reply(self, answers: Sequence[Answer]) -> None:
+        self._counters.failures += sum(isinstance(message, Failure) for _, message in answers)
+        await self._outbox.send(answers)
 
     # --- in -----------------------------------------------------------------------------------
 
@@ -239,7 +247,7 @@ class Conversation:
             with trio.move_on_after(PING_AFTER_S):
                 await semaphore.acquire()
                 return
-            await self._reply(0, Done())
+            await self._reply([(0, Done())])
 
     def _release(self, message: Message) -> None:
         self._requests.release()
@@ -256,7 +264,7 @@ class Conversation:
                 raise
             except MoorageError as error:
                 answer = Failure.of(error)
-            await self._reply(number, answer)
+            await self._reply([(number, answer)])
         finally:
             self._release(message)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 import trio
 
@@ -18,6 +20,8 @@ from wire.messages import Done, Failure, Message, UploadAbort, UploadBegin, Uplo
 LANE_MESSAGES_MAX = UPLOAD_WINDOW_FRAMES + 2
 
 UploadMessage = UploadBegin | UploadData | UploadCommit | UploadAbort
+# A request's number and its answer.
+Answer: TypeAlias = tuple[int, Message]
 
 
 class Lane:
@@ -28,7 +32,7 @@ class Lane:
 
     Args:
         failure: fail from the beginning.
-        reply: sends an answer under a message's number.
+        reply: sends answers.
         release: called once for each message, when nothing of it is held any more.
     """
 
@@ -39,7 +43,7 @@ class Lane:
         threads: Threads,
         idle_s: float,
         failure: MoorageError | None,
-        reply: Callable[[int, Message], Awaitable[None]],
+        reply: Callable[[Sequence[Answer]], Awaitable[None]],
         release: Callable[[Message], None],
     ) -> None:
         self._store = store
@@ -49,16 +53,17 @@ class Lane:
         self._release = release
         self._upload: Upload | None = None
         self._scope = trio.CancelScope()
-        self._inlet, self._outlet = trio.open_memory_channel[tuple[int, UploadMessage]](LANE_MESSAGES_MAX)
+        self._queue: deque[tuple[int, UploadMessage]] = deque()
+        self._arrived = trio.Event()
         self.failure = failure
         self.committed = False
 
     def put(self, number: int, message: UploadMessage) -> None:
         """Queue a message. Raises ProtocolError when more are unanswered than the window allows."""
-        try:
-            self._inlet.send_nowait((number, message))
-        except trio.WouldBlock:
-            raise ProtocolError(f"upload {message.upload}: more than {LANE_MESSAGES_MAX} messages unanswered") from None
+        if len(self._queue) == LANE_MESSAGES_MAX:
+            raise ProtocolError(f"upload {message.upload}: more than {LANE_MESSAGES_MAX} messages unanswered")
+        self._queue.append((number, message))
+        self._arrived.set()
 
     def stop(self) -> None:
         """End without an answer to what is still queued; only for a lane that has failed."""
@@ -70,60 +75,79 @@ class Lane:
             with self._scope:
                 last = False
                 while not last:
-                    number, message = await self._next()
+                    batch = await self._next()
                     try:
-                        answer = await self._carry_out(message)
-                        last = isinstance(message, UploadCommit | UploadAbort)
+                        answers = await self._carry_out([message for _, message in batch])
+                        last = isinstance(batch[-1][1], UploadCommit | UploadAbort)
                         if last:
                             ended()
-                        await self._reply(number, answer)
+                        await self._reply(
+                            [(number, answer) for (number, _), answer in zip(batch, answers, strict=True)]
+                        )
                     finally:
-                        self._release(message)
+                        for _, message in batch:
+                            self._release(message)
         finally:
             ended()
-            self._drain()
+            while self._queue:
+                self._release(self._queue.popleft()[1])
             await self._drop()
 
-    async def _next(self) -> tuple[int, UploadMessage]:
-        with trio.move_on_after(self._idle_s):
-            return await self._outlet.receive()
-        self.failure = self.failure or PeerUnavailableError(f"nothing came for {self._idle_s:.0f} s: begin again")
-        await self._drop()
-        return await self._outlet.receive()
+    async def _next(self) -> list[tuple[int, UploadMessage]]:
+        """What has come, up to the upload's end: a holder that is behind catches up in large steps."""
+        if not self._queue:
+            with trio.move_on_after(self._idle_s) as patience:
+                await self._arrival()
+            if patience.cancelled_caught:
+                self.failure = self.failure or PeerUnavailableError(
+                    f"nothing came for {self._idle_s:.0f} s: begin again"
+                )
+                await self._drop()
+                await self._arrival()
+        batch = [self._queue.popleft()]
+        while self._queue and not isinstance(batch[-1][1], UploadCommit | UploadAbort):
+            batch.append(self._queue.popleft())
+        return batch
 
-    def _drain(self) -> None:
-        while True:
+    async def _arrival(self) -> None:
+        while not self._queue:
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+
+    async def _carry_out(self, messages: Sequence[UploadMessage]) -> list[Message]:
+        if self.failure is not None:
+            return self._answers(messages)
+        return await self._threads.disk(self._answers, messages)
+
+    def _answers(self, messages: Sequence[UploadMessage]) -> list[Message]:
+        """One disk job, however many there are: to get to a thread and back costs as much as to write 256 KiB."""
+        answers: list[Message] = []
+        for message in messages:
             try:
-                _, message = self._outlet.receive_nowait()
-            except trio.WouldBlock:
-                return
-            self._release(message)
+                if self.failure is None:
+                    self._do(message)
+            except MoorageError as error:
+                self.failure = error
+            ended = isinstance(message, UploadAbort)
+            answers.append(Done() if ended or self.failure is None else Failure.of(self.failure))
+        return answers
 
-    async def _carry_out(self, message: UploadMessage) -> Message:
-        try:
-            if self.failure is None:
-                await self._do(message)
-        except MoorageError as error:
-            self.failure = error
-        if isinstance(message, UploadAbort) or self.failure is None:
-            return Done()
-        return Failure.of(self.failure)
-
-    async def _do(self, message: UploadMessage) -> None:
+    def _do(self, message: UploadMessage) -> None:
         match message:
             case UploadBegin():
                 scheme = Scheme(message.needed, message.total)
                 plan = UploadPlan(scheme, message.index, message.chunks, message.expected_bytes)
-                self._upload = await self._threads.disk(self._store.begin, plan)
+                self._upload = self._store.begin(plan)
             case UploadData():
                 assert self._upload is not None
-                await self._threads.disk(self._upload.write, message.lengths, message.body)
+                self._upload.write(message.lengths, message.body)
             case UploadCommit():
                 assert self._upload is not None
-                await self._threads.disk(self._upload.commit, message.root)
+                self._upload.commit(message.root)
                 self.committed = True
             case UploadAbort():
-                await self._drop()
+                if self._upload is not None:
+                    self._upload.abort()
 
     async def _drop(self) -> None:
         if self._upload is not None and not self._upload.closed:

@@ -56,15 +56,24 @@ def encode_chunk(sealed: Buffer, scheme: Scheme, kernel: Kernel | None = None) -
     return (*blocks, *checks)
 
 
-def encode_into(sealed: Buffer, scheme: Scheme, targets: Sequence[memoryview], kernel: Kernel | None = None) -> None:
-    """Write all ``total`` shares of a sealed chunk to as many targets of ``share_bytes`` bytes each."""
+def split_into(sealed: Buffer, scheme: Scheme, targets: Sequence[memoryview]) -> None:
+    """Write the first ``needed`` shares of a sealed chunk to as many targets of ``share_bytes`` bytes each."""
     assert len(sealed), "a sealed chunk has at least its tag"
-    assert len(targets) == scheme.total, (len(targets), scheme)
     assert {target.nbytes for target in targets} == {share_bytes(len(sealed), scheme.needed)}
-    blocks = _slices(sealed, scheme.needed)
-    _encode(blocks, targets[scheme.needed :], scheme, kernel)
-    for target, block in zip(targets, blocks, strict=False):
+    for target, block in zip(targets, _slices(sealed, scheme.needed), strict=True):
         target[:] = block
+
+
+def check_into(
+    data: Sequence[Buffer], scheme: Scheme, targets: Sequence[memoryview], kernel: Kernel | None = None
+) -> None:
+    """Write the ``spare`` check shares that belong to the first ``needed`` shares, all of one length.
+
+    The code works on each byte by itself: shares of many chunks laid end to end are coded as one.
+    """
+    assert len(data) == scheme.needed, (len(data), scheme)
+    assert len({memoryview(item).nbytes for item in (*data, *targets)}) == 1
+    _encode(data, targets, scheme, kernel)
 
 
 def _encode(blocks: Sequence[Buffer], checks: Sequence[memoryview], scheme: Scheme, kernel: Kernel | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -56,6 +57,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     module, _, function = _COMMANDS[arguments.command].partition(":")
     run: Callable[[argparse.Namespace], int] = getattr(import_module(module), function)
+    # What was imported stays to the end: the collector need not look at it again and again.
+    gc.freeze()
     return run(arguments)
 
 

@@ -11,6 +11,7 @@ from client.context import Client
 from client.memory import StoredExtent
 from client.placer import Placer
 from client.progress import Progress
+from client.source import Plain
 from client.tasks import open_crew
 from client.upload import CodedExtent, code_extent, upload_extent
 from core.errors import MoorageError, NotEnoughPeersError, PeerUnavailableError, ProtocolError
@@ -54,14 +55,24 @@ class ExtentStorer:
         self._turn = trio.Lock()
         self._vanished: set[tuple[ShardRoot, PeerId]] = set()
 
-    async def store(self, plain: memoryview, key: bytes, group: int) -> DoneExtent:
-        """Make the extent durable on one holder per share. Raises NotEnoughPeersError."""
+    async def store(self, plain: Plain, key: bytes, group: int) -> DoneExtent:
+        """Make the extent durable on one holder per share, and let go of it.
+
+        Raises NotEnoughPeersError, and as ``plain.get``.
+        """
+        try:
+            return await self._store(plain, key, group)
+        finally:
+            plain.let_go()
+
+    async def _store(self, plain: Plain, key: bytes, group: int) -> DoneExtent:
         memory, threads = self._client.memory, self._client.ports.threads
+        plain_bytes = len(await plain.get())
         recorded = await threads.disk(memory.extent, key, self.scheme)
         known = recorded
         if known is None and await threads.disk(memory.begin_extent, key, self.scheme):
             # An earlier put was ended in the middle: what its holders took need not be sent again.
-            coded = await code_extent(plain, key, self.scheme, threads=threads)
+            coded = await code_extent(await plain.get(), key, self.scheme, threads=threads)
             known = _stored(coded, dict(enumerate(self._placer.holders(group))))
         if known is None:
             holders = dict(enumerate(self._placer.holders(group)))
@@ -74,8 +85,8 @@ class ExtentStorer:
                 extent = await self._send(plain, key, group, holders, lost)
         if extent is not recorded:
             await threads.disk(memory.remember_extent, key, self.scheme, extent)
-        self._progress.advance(len(plain))
-        return DoneExtent(key, len(plain), extent)
+        self._progress.advance(plain_bytes)
+        return DoneExtent(key, plain_bytes, extent)
 
     def lost_shares(self, done: DoneExtent) -> list[int]:
         """Shares whose holder failed during this put, or no longer has them."""
@@ -116,10 +127,10 @@ class ExtentStorer:
                 crew.start_soon(ask, peer, roots)
         return not unsure and not self._vanished
 
-    async def rehome(self, plain: memoryview, done: DoneExtent, group: int) -> DoneExtent:
-        """Store the lost shares of an extent again, at other peers where their holder failed.
+    async def rehome(self, plain: Plain, done: DoneExtent, group: int) -> DoneExtent:
+        """Store the lost shares of an extent again, at other peers where their holder failed; let go of it.
 
-        Raises NotEnoughPeersError.
+        Raises NotEnoughPeersError, and as ``plain.get``.
         """
         lost = self.lost_shares(done)
         holders = dict(enumerate(done.stored.holders))
@@ -127,14 +138,17 @@ class ExtentStorer:
         good = {index: peer for index, peer in holders.items() if index not in failed}
         if failed:
             holders |= self._placer.replacements(group, good, failed)
-        extent = await self._send(plain, done.key, group, holders, lost)
+        try:
+            extent = await self._send(plain, done.key, group, holders, lost)
+        finally:
+            plain.let_go()
         self._vanished.difference_update(zip(extent.roots, extent.holders, strict=True))
         await self._client.ports.threads.disk(self._client.memory.remember_extent, done.key, self.scheme, extent)
         return replace(done, stored=extent)
 
     async def _send(
         self,
-        plain: memoryview,
+        plain: Plain,
         key: bytes,
         group: int,
         holders: Mapping[int, PeerId],

@@ -21,6 +21,7 @@ from client.index import (
     listing_salt,
 )
 from client.placer import Placer
+from client.source import KeptPlain
 from client.tasks import open_crew
 from core.errors import MoorageError
 from core.ids import ObjectId, PeerId
@@ -65,7 +66,7 @@ async def store_index(
     key = convergent_key(client.home.owner_keys().convergence_secret, blake3(plain).digest())
     extents: list[DoneExtent] = []
     for at in range(0, len(plain), EXTENT_BYTES):
-        part = memoryview(plain)[at : at + EXTENT_BYTES]
+        part = KeptPlain(memoryview(plain)[at : at + EXTENT_BYTES])
         part_key = index_extent_key(key, at // EXTENT_BYTES)
         stored = await storer.store(part, part_key, 0)
         if storer.lost_shares(stored):

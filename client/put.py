@@ -7,7 +7,6 @@ the next put finds the extents that are stored already.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,14 +19,13 @@ from client.index import encode_listing
 from client.ledger import anchor_manifest
 from client.memory import CatalogueEntry
 from client.placer import Placer
-from client.plan import Plan, PlannedExtent, plan_plain
+from client.plan import Plan, plan_plain
 from client.progress import Progress
 from client.publish import Published, make_manifest, store_index, store_on_all
-from client.source import ExtentReader
+from client.source import ExtentRead, ExtentReader, ReadAhead
 from client.tasks import open_crew
 from core.errors import NotEnoughPeersError, PeerUnavailableError
 from core.ids import ObjectId, PeerId, derived_digest
-from core.limits import EXTENT_BYTES
 from core.listing import Entry, Kind
 from core.sealing import content_id, convergent_key
 from core.trees import SourceTree
@@ -35,9 +33,8 @@ from dht.records import PeerRecord
 from erasure.scheme import Scheme
 from wire.messages import Have, Held, StoreManifest, StoreReceipt
 
-# Extents read, coded and sent at the same time. Each holds a 64 MiB buffer: with two, one is coded while the
-# other waits for the disks of its holders.
-EXTENTS_AT_ONCE = 2
+# One is coded, the others' holders bring theirs to their disks. Each is an open file at every holder.
+EXTENTS_AT_ONCE = 3
 # Holders may fail while we replace others; every round loses at least one peer, so this ends.
 SETTLE_ROUNDS_MAX = 8
 
@@ -72,24 +69,28 @@ async def put(
         HomeError: this home has no organisation keys.
     """
     keys = client.home.owner_keys()
-    progress.begin("looking for peers", 0)
-    live = await (client.live_peers() if allow_degraded else _enough_peers(client, scheme))
     progress.begin("reading the folder", 0)
     plan = plan_plain(await client.ports.threads.disk(tree.walk))
-    placer = Placer(_placement_seed(keys.convergence_secret, plan), scheme, live, allow_degraded=allow_degraded)
-    storer = ExtentStorer(client, placer, scheme, progress)
-    placer.holders(0)
     check_extents_fit(len(plan.extents), scheme)
-    progress.begin("storing", plan.stream_bytes)
     reader = ExtentReader(tree, plan)
-    done = await _store_all(client, reader, plan, storer)
+    async with open_crew() as crew:
+        ahead = ReadAhead(reader, plan, client.ports.threads)
+        crew.start_soon(ahead.run)
+        progress.begin("looking for peers", 0)
+        live = await (client.live_peers() if allow_degraded else _enough_peers(client, scheme))
+        placer = Placer(_placement_seed(keys.convergence_secret, plan), scheme, live, allow_degraded=allow_degraded)
+        placer.holders(0)
+        storer = ExtentStorer(client, placer, scheme, progress)
+        progress.begin("storing", plan.stream_bytes)
+        stored = await _store_all(ahead, storer, keys.convergence_secret)
+    plains, done = [item for item, _ in stored], [item for _, item in stored]
     entries = reader.entries_with_digests()
     content = content_id(keys.convergence_secret, encode_listing(entries) + str(scheme).encode())
     for known in await client.ports.threads.disk(client.memory.find_content, content):
         result = await _stored_before(client, known, done, storer.sent_bytes)
         if result is not None:
             return result
-    published = await _publish(client, placer, storer, _Source(reader, plan, entries, done), progress)
+    published = await _publish(client, placer, storer, _Source(plains, done, entries), progress)
     progress.begin("anchoring", 0)
     manifest = published.manifest
     receipt = await anchor_manifest(client, manifest, published.manifest_file, plan.stream_bytes)
@@ -114,10 +115,9 @@ async def put(
 class _Source:
     """What was read and stored so far."""
 
-    reader: ExtentReader
-    plan: Plan
+    plains: Sequence[ExtentRead]
+    done: Sequence[DoneExtent]
     entries: tuple[Entry, ...]
-    done: list[DoneExtent]
 
 
 async def _publish(
@@ -129,7 +129,7 @@ async def _publish(
     """
     done = source.done
     for _ in range(SETTLE_ROUNDS_MAX):
-        done = await _settle(client, source.reader, source.plan, storer, done)
+        done = await _settle(storer, source.plains, done)
         index = await store_index(client, storer, source.entries, done)
         published = make_manifest(client, storer.scheme, done, index, source.entries, degraded=placer.degraded)
         progress.begin("storing the manifest", 0)
@@ -173,33 +173,25 @@ def _placement_seed(secret: bytes, plan: Plan) -> bytes:
     return derived_digest("moorage 2026 placement seed v1", secret + encode_listing(plan.entries))
 
 
-async def _store_all(client: Client, reader: ExtentReader, plan: Plan, storer: ExtentStorer) -> list[DoneExtent]:
-    """Every extent of the plan, read strictly in order, EXTENTS_AT_ONCE under way."""
-    done: list[DoneExtent | None] = [None] * len(plan.extents)
-    secret = client.home.owner_keys().convergence_secret
-    free: deque[bytearray] = deque()
-    room = trio.Semaphore(EXTENTS_AT_ONCE)
+async def _store_all(ahead: ReadAhead, storer: ExtentStorer, secret: bytes) -> list[tuple[ExtentRead, DoneExtent]]:
+    """Every extent as it is read, EXTENTS_AT_ONCE under way; in order."""
+    done: dict[int, tuple[ExtentRead, DoneExtent]] = {}
+    more = trio.Semaphore(EXTENTS_AT_ONCE - 1)
 
-    def read(extent: PlannedExtent) -> tuple[bytearray, bytes]:
-        buffer = free.pop() if free else bytearray(min(EXTENT_BYTES, plan.stream_bytes))
-        return buffer, reader.read(extent, memoryview(buffer))
-
-    async def store(extent: PlannedExtent, buffer: bytearray, digest: bytes) -> None:
-        key = convergent_key(secret, digest)
-        done[extent.number] = await storer.store(memoryview(buffer)[: extent.plain_bytes], key, extent.group)
-        free.append(buffer)
-        room.release()
+    async def store(item: ExtentRead) -> None:
+        extent = item.extent
+        done[extent.number] = item, await storer.store(item, convergent_key(secret, item.digest), extent.group)
+        more.release()
 
     async with open_crew() as crew:
-        for extent in plan.extents:
-            await room.acquire()
-            crew.start_soon(store, extent, *await client.ports.threads.disk(read, extent))
-    return [item for item in done if item is not None]
+        async for item in ahead.extents:
+            crew.start_soon(store, item)
+            # Before the next is taken, whose buffer one of these may need that must be sent again.
+            await more.acquire()
+    return [done[number] for number in sorted(done)]
 
 
-async def _settle(
-    client: Client, reader: ExtentReader, plan: Plan, storer: ExtentStorer, done: Sequence[DoneExtent]
-) -> list[DoneExtent]:
+async def _settle(storer: ExtentStorer, plains: Sequence[ExtentRead], done: Sequence[DoneExtent]) -> list[DoneExtent]:
     """Give new homes to shards whose holder failed after it had taken them."""
     settled = list(done)
     for _ in range(SETTLE_ROUNDS_MAX):
@@ -207,10 +199,8 @@ async def _settle(
         if not broken:
             return settled
         for number in broken:
-            extent = plan.extents[number]
-            buffer = bytearray(extent.plain_bytes)
-            await client.ports.threads.disk(reader.read_again, extent, memoryview(buffer))
-            settled[number] = await storer.rehome(memoryview(buffer), settled[number], extent.group)
+            plain = plains[number]
+            settled[number] = await storer.rehome(plain, settled[number], plain.extent.group)
     raise NotEnoughPeersError("peers keep failing while their shards are given new homes: try again later")
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Protocol
 
+import trio
 from blake3 import blake3
 
 from client.plan import Piece, Plan, PlannedExtent
 from core.errors import SourceChangedError
-from core.limits import MIB
+from core.limits import EXTENT_BYTES, MIB
 from core.listing import Entry, Kind
+from core.ports import Threads
 from core.trees import SourceTree
 
 # Read and digested at once: enough to keep all lanes of the processor busy, and its cache holds it.
 READ_BYTES = 1 * MIB
+# Extents in memory: with two, one is read while another is coded and sent.
+BUFFERS = 2
 
 
 class ExtentReader:
@@ -88,3 +93,93 @@ class ExtentReader:
                 part = place[at : at + READ_BYTES]
                 reader.read_into(piece.offset + at, part)
                 yield part
+
+
+class Plain(Protocol):
+    """An extent's plain bytes for whoever stores it."""
+
+    async def get(self) -> memoryview:
+        """The bytes, read again when they were let go of. Raises SourceError, SourceChangedError."""
+        ...
+
+    def let_go(self) -> None:
+        """They are not needed for now: their memory may serve another extent. A view got before is not to be used."""
+        ...
+
+
+class KeptPlain:
+    """A ``Plain`` that stays where it is."""
+
+    def __init__(self, plain: memoryview) -> None:
+        self._plain = plain
+
+    async def get(self) -> memoryview:
+        return self._plain
+
+    def let_go(self) -> None:
+        """Nothing: somebody else owns them."""
+
+
+class ExtentRead:
+    """A ``Plain`` that borrows its buffer from a ReadAhead. ``digest`` is BLAKE3."""
+
+    def __init__(self, extent: PlannedExtent, digest: bytes, buffer: bytearray, ahead: ReadAhead) -> None:
+        self.extent = extent
+        self.digest = digest
+        self._buffer: bytearray | None = buffer
+        self._ahead = ahead
+
+    async def get(self) -> memoryview:
+        if self._buffer is None:
+            self._buffer = await self._ahead.read_again(self.extent)
+        return memoryview(self._buffer)[: self.extent.plain_bytes]
+
+    def let_go(self) -> None:
+        if self._buffer is not None:
+            self._ahead.give_back(self._buffer)
+            self._buffer = None
+
+
+class ReadAhead:
+    """Reads a plan's extents in order into BUFFERS buffers, while whoever takes them does something else."""
+
+    def __init__(self, reader: ExtentReader, plan: Plan, threads: Threads) -> None:
+        self._reader = reader
+        self._plan = plan
+        self._threads = threads
+        self._turn = trio.Lock()
+        self._free: list[bytearray] = []
+        self._room = trio.Semaphore(BUFFERS)
+        self._outlet, self.extents = trio.open_memory_channel[ExtentRead](0)
+
+    async def run(self) -> None:
+        """Until all are read. Raises as ``ExtentReader.read``."""
+        async with self._outlet:
+            for extent in self._plan.extents:
+                await self._room.acquire()
+                async with self._turn:
+                    buffer, digest = await self._threads.disk(self._read, extent)
+                await self._outlet.send(ExtentRead(extent, digest, buffer, self))
+
+    async def read_again(self, extent: PlannedExtent) -> bytearray:
+        """A buffer that begins with the extent. Raises as ``ExtentReader.read_again``."""
+        await self._room.acquire()
+        buffer = self._buffer()
+        try:
+            async with self._turn:
+                await self._threads.disk(self._reader.read_again, extent, memoryview(buffer))
+        except BaseException:  # nobody has the buffer yet who could give it back
+            self.give_back(buffer)
+            raise
+        return buffer
+
+    def give_back(self, buffer: bytearray) -> None:
+        self._free.append(buffer)
+        self._room.release()
+
+    def _read(self, extent: PlannedExtent) -> tuple[bytearray, bytes]:
+        buffer = self._buffer()
+        return buffer, self._reader.read(extent, memoryview(buffer))
+
+    def _buffer(self) -> bytearray:
+        return self._free.pop() if self._free else bytearray(min(EXTENT_BYTES, self._plan.stream_bytes))

@@ -11,6 +11,7 @@ import trio
 from client.asker import Asker
 from client.coding import CodedBatch, chunks_per_batch, code_batch
 from client.lane import Lane, ShareBatch
+from client.source import Plain
 from core.errors import MoorageError
 from core.ids import PeerId, ShardRoot
 from core.limits import CHUNK_BYTES, TAG_BYTES
@@ -46,6 +47,12 @@ def _batches(plain_bytes: int, scheme: Scheme) -> Iterator[tuple[int, int]]:
     step = chunks_per_batch(scheme)
     for first in range(0, chunks, step):
         yield first, min(step, chunks - first)
+
+
+def _announced(plain_bytes: int, scheme: Scheme) -> tuple[int, int]:
+    """How many chunks an extent has, and how many bytes a shard of it at most."""
+    lengths = [min(CHUNK_BYTES, plain_bytes - at) for at in range(0, plain_bytes, CHUNK_BYTES)]
+    return len(lengths), sum(share_bytes(length + TAG_BYTES, scheme.needed) for length in lengths)
 
 
 async def _code_in_order(
@@ -90,7 +97,7 @@ async def code_extent(plain: memoryview, key: bytes, scheme: Scheme, *, threads:
 
 
 async def upload_extent(
-    plain: memoryview,
+    plain: Plain,
     key: bytes,
     scheme: Scheme,
     holders: Mapping[int, PeerId],
@@ -99,23 +106,21 @@ async def upload_extent(
     threads: Threads,
     turn: trio.Lock,
 ) -> Uploaded:
-    """Code ``plain``, an extent's bytes, and store share i durably on ``holders[i]``.
+    """Code ``plain``, let go of it, and store share i durably on ``holders[i]``.
 
     ``holders`` may name some shares only: the others are already where they belong. Holders that fail are
-    reported, not raised, and do not hold up the rest. ``turn`` is held while coding: of two extents under way one
-    is coded while the other's holders bring it to their disks.
+    reported, not raised, and do not hold up the rest. ``turn`` is held while coding: of the extents under way one
+    is coded while the others' holders bring them to their disks. Raises as ``plain.get``.
     """
     lanes = [Lane(index, peer) for index, peer in sorted(holders.items())]
-    chunks = -(-len(plain) // CHUNK_BYTES)
-    expected_bytes = sum(
-        share_bytes(min(CHUNK_BYTES, len(plain) - at) + TAG_BYTES, scheme.needed)
-        for at in range(0, len(plain), CHUNK_BYTES)
-    )
     async with trio.open_nursery() as nursery:
+        # Before the turn: whoever has it must be able to go on.
+        view = await plain.get()
         async with turn:
             for lane in lanes:
-                nursery.start_soon(lane.run, peers, scheme, chunks, expected_bytes)
-            extent = await _code_in_order(plain, key, scheme, threads, lanes)
+                nursery.start_soon(lane.run, peers, scheme, *_announced(len(view), scheme))
+            extent = await _code_in_order(view, key, scheme, threads, lanes)
+            plain.let_go()
         for lane in lanes:
             lane.finish(extent.roots[lane.index])
     failed = {lane.index: lane.failure for lane in lanes if lane.failure is not None}

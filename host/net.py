@@ -95,6 +95,7 @@ class TlsNet:
         self._known = dict(issuers())
         self._contexts = make_contexts(certificate, key, self._known.values())
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
+        self._workers = trio.CapacityLimiter(os.cpu_count() or 1)
 
     async def connect(self, address: Address) -> TlsConnection:
         pump = self._pump(await self._dial(address), str(address), server_side=False)
@@ -207,7 +208,9 @@ class TlsNet:
             self._contexts = make_contexts(self._certificate, self._key, known.values())
             self._known = known
         context = self._contexts.accepting if server_side else self._contexts.connecting
-        return TlsPump(connection, context, server_side=server_side, where=where, scratch=self._scratch)
+        return TlsPump(
+            connection, context, server_side=server_side, where=where, scratch=self._scratch, workers=self._workers
+        )
 
     async def _dial(self, address: Address) -> socket.socket:
         patience_s = self._limits.connect_deadline_s

@@ -28,6 +28,8 @@ RECORD_BYTES = 16 * KIB
 GATHER_S = 0.25
 # The task wakes up for so many bytes. To wake up, whatever for, costs as much as to decrypt 256 KiB.
 GATHER_BYTES = 512 * KIB
+# So much is encrypted and sent in a worker thread: to go there and back costs as much as to encrypt 64 KiB.
+THREADED_BYTES = 256 * KIB
 # A goodbye that the other side does not read in this time is not worth waiting for.
 GOODBYE_DEADLINE_S = 1.0
 
@@ -42,6 +44,7 @@ class TlsPump:
         connection: a connected stream socket.
         where: the other side's address, for texts.
         scratch: RECEIVE_BYTES that pumps of one event loop may share; never used across a wait.
+        workers: bounds the threads that pumps of one event loop use at the same time.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class TlsPump:
         server_side: bool,
         where: str,
         scratch: memoryview,
+        workers: trio.CapacityLimiter,
     ) -> None:
         connection.setblocking(False)
         with contextlib.suppress(OSError):
@@ -61,6 +65,11 @@ class TlsPump:
         self._socket = connection
         self._where = where
         self._scratch = scratch
+        self._workers = workers
+        # While a worker thread uses ``_tls`` and the socket nobody else may: set when it is done.
+        self._worker_done: trio.Event | None = None
+        # What is encrypted and the socket had no room for.
+        self._unsent = memoryview(b"")
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
@@ -108,10 +117,10 @@ class TlsPump:
             self._check()
             try:
                 for part in parts:
-                    view = memoryview(part).cast("B")
-                    for start in range(0, len(view), SEND_BYTES):
-                        self._tls.write(view[start : start + SEND_BYTES])
-                        if self._outgoing.pending >= SEND_BYTES:
+                    rest = memoryview(part).cast("B")
+                    while rest:
+                        rest = rest[await self._encrypt(rest) :]
+                        if self._outgoing.pending >= SEND_BYTES or self._unsent:
                             await self._flush()
                 await self._flush()
             except OSError as error:
@@ -119,6 +128,30 @@ class TlsPump:
             except BaseException:  # a cancellation above all: what was sent ends in the middle of a record
                 self._fail(PeerUnavailableError(f"{self._where}: broken by a send that was cancelled"))
                 raise
+
+    async def _encrypt(self, data: memoryview) -> int:
+        """How many bytes of ``data`` were encrypted, and perhaps sent. Raises OSError."""
+        if len(data) < THREADED_BYTES:
+            return self._tls.write(data)
+        self._worker_done = trio.Event()
+        try:
+            return await trio.to_thread.run_sync(self._push, data, limiter=self._workers)
+        finally:
+            self._worker_done.set()
+            self._worker_done = None
+
+    def _push(self, data: memoryview) -> int:
+        """Encrypt and send until the socket takes no more; how many bytes of ``data``. Runs in a worker thread."""
+        for start in range(0, len(data), SEND_BYTES):
+            self._tls.write(data[start : start + SEND_BYTES])
+            if not self._send_ready():
+                return min(start + SEND_BYTES, len(data))
+        return len(data)
+
+    async def _worker(self) -> None:
+        """Wait until no worker thread uses the connection: OpenSSL lets one at a time."""
+        while self._worker_done is not None:
+            await self._worker_done.wait()
 
     async def receive_some(self, max_bytes: int) -> bytes:
         """All that is at hand, at most ``max_bytes`` or RECEIVE_BYTES; waits only when nothing is. b"" at the end."""
@@ -140,6 +173,7 @@ class TlsPump:
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             while True:
+                await self._worker()
                 have += self._decrypt_into(target[have:])
                 if have >= goal or self._ended:
                     break
@@ -174,6 +208,9 @@ class TlsPump:
                 if self._server_side:
                     await self._linger()
         finally:
+            # A worker's socket number must not become another file's under its hands; it is done in milliseconds.
+            with trio.CancelScope(shield=True):
+                await self._worker()
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
 
@@ -261,13 +298,18 @@ class TlsPump:
 
     async def _flush(self) -> None:
         """Send what TLS has ready. Raises OSError, MoorageError. The caller holds ``_sending`` or is alone."""
-        while self._outgoing.pending:
-            rest = memoryview(self._outgoing.read())
-            while rest:
-                try:
-                    rest = rest[self._socket.send(rest) :]
-                except (BlockingIOError, InterruptedError):
-                    await self._wait(trio.lowlevel.wait_writable)
+        while not self._send_ready():
+            await self._wait(trio.lowlevel.wait_writable)
+
+    def _send_ready(self) -> bool:
+        """Send what TLS has ready; False when the socket takes no more for now. Raises OSError."""
+        while self._unsent or self._outgoing.pending:
+            self._unsent = self._unsent or memoryview(self._outgoing.read())
+            try:
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+            except (BlockingIOError, InterruptedError):
+                return False
+        return True
 
     async def _wait(self, ready: Callable[[socket.socket], Awaitable[None]]) -> None:
         try:

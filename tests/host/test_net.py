@@ -297,8 +297,17 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 async def pair_of(near_socket: socket.socket, far_socket: socket.socket) -> AsyncGenerator[Pair]:
     contexts = make_contexts(CALLER.certificate, CALLER.key, HOSPITAL.issuers.values())
     scratch = memoryview(bytearray(RECEIVE_BYTES))
-    near = TlsPump(near_socket, contexts.connecting, server_side=False, where="far", scratch=scratch)
-    far = TlsPump(far_socket, contexts.accepting, server_side=True, where="near", scratch=scratch)
+    near = TlsPump(
+        near_socket,
+        contexts.connecting,
+        server_side=False,
+        where="far",
+        scratch=scratch,
+        workers=trio.CapacityLimiter(2),
+    )
+    far = TlsPump(
+        far_socket, contexts.accepting, server_side=True, where="near", scratch=scratch, workers=trio.CapacityLimiter(2)
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(far.handshake)
         await near.handshake()

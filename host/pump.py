@@ -179,7 +179,8 @@ class TlsPump:
                     break
                 if not have:
                     self._check()
-                if self._failure or not await self._gather(goal - have, patient=not have):
+                # Up to one record may lie in OpenSSL already, incomplete: those bytes will not come again.
+                if self._failure or not await self._gather(max(1, goal - have - RECORD_BYTES), patient=not have):
                     break
             if not self._waited:
                 # Nothing was waited for, so the other tasks are due.

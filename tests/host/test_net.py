@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import ssl
 import tempfile
@@ -24,11 +25,12 @@ from trio.testing import MockClock
 
 from core.errors import PeerRefusedError, PeerUnavailableError, SettingsError
 from core.identity import certificate_pem, private_pem
+from core.limits import MIB
 from core.ports import Address, Connection
 from host.clock import RealClock
 from host.net import NetLimits, TlsNet, _accept
 from host.ports import real_ports
-from host.pump import RECEIVE_BYTES, TlsPump
+from host.pump import RECEIVE_BYTES, RECORD_BYTES, TlsPump
 from host.tls import APPLICATION_PROTOCOL, explain, make_contexts
 from tests.sim.people import Person, make_organisation
 
@@ -371,6 +373,65 @@ async def test_a_receive_waits_for_what_is_expected_and_is_woken_seldom(monkeypa
         assert await pair.near.receive_into(room, len(room)) == len(room)
     assert bytes(room) == b"".join(bytes([at]) * 4096 for at in range(len(room) // 4096))
     assert len(waits) < 20
+
+
+class CutSocket(socket.socket):
+    """Once, when told, it has no more than so many bytes for its reader, and then nothing yet."""
+
+    cut_after_bytes = 0
+    dry = False
+
+    def recv_into(self, buffer: memoryview, nbytes: int = 0, flags: int = 0) -> int:  # type: ignore[override]
+        if self.dry:
+            self.dry = False
+            raise BlockingIOError
+        count = self.cut_after_bytes or len(buffer)
+        self.dry, self.cut_after_bytes = bool(self.cut_after_bytes), 0
+        return super().recv_into(buffer[:count], nbytes, flags)
+
+
+async def test_what_is_left_of_a_record_that_came_in_part_is_not_waited_for_in_vain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("host.pump.GATHER_S", 30)
+    near_socket, far_socket = tcp_pair()
+    cut = CutSocket(fileno=near_socket.detach())
+    room = memoryview(bytearray(4 * RECORD_BYTES))
+    async with pair_of(cut, far_socket) as pair:
+        await pair.far.send_all(bytes(len(room)))
+        cut.cut_after_bytes = RECORD_BYTES * 3 // 2
+        with trio.fail_after(5):
+            assert await pair.near.receive_into(room, len(room)) == len(room)
+
+
+async def test_much_goes_both_ways_at_once() -> None:
+    there, back = bytearray(os.urandom(6 * MIB)), bytearray(os.urandom(6 * MIB))
+
+    async def receive(pump: TlsPump, wanted: bytearray) -> None:
+        got = memoryview(bytearray(len(wanted)))
+        have = 0
+        while have < len(got):
+            have += await pump.receive_into(got[have:], min(MIB, len(got) - have))
+        assert got == wanted
+
+    async with pair_of(*tcp_pair()) as pair, trio.open_nursery() as nursery:
+        nursery.start_soon(receive, pair.far, there)
+        nursery.start_soon(receive, pair.near, back)
+        nursery.start_soon(pair.near.send_all, b"", there)
+        nursery.start_soon(pair.far.send_all, back[: 5 * MIB + 1], back[5 * MIB + 1 :])
+
+
+async def test_a_close_ends_a_large_send_to_one_who_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("host.pump.GOODBYE_DEADLINE_S", 0.05)
+    async with pair_of(*tcp_pair()) as pair, trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            with pytest.raises(PeerUnavailableError, match="closed here"):
+                await pair.near.send_all(bytes(64 * MIB))
+
+        nursery.start_soon(send)
+        await trio.sleep(0.05)
+        await pair.near.aclose()
 
 
 async def test_a_cancelled_receive_that_had_begun_breaks_the_stream(pair: Pair) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -52,8 +52,7 @@ class Anchored:
         return format_proof(Proof(self.index, self.proof, self.checkpoint, self.leaf))
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(NamedTuple):
     """What is committed: the stage and the checkpoint that it holds."""
 
     stage: Stage
@@ -61,8 +60,7 @@ class _State:
     log_signature: Signature
 
 
-@dataclass(frozen=True, slots=True)
-class _Published:
+class _Published(NamedTuple):
     """A cosigned note that satisfies the policy, and its checkpoint."""
 
     note: bytes

@@ -51,6 +51,8 @@ class Organisation:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
+    """A pool as its organisations signed it: who belongs to it, and where to knock first."""
+
     pool_name: str
     epoch: int
     pool_key: bytes

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import trio
 
-from cli.homes import client_of
+from cli.clients import client_of
 from cli.output import TerminalProgress, print_json, print_lines
 from client.care import CareReport, care_for_objects, run_job
 from client.context import Client

@@ -9,7 +9,7 @@ import sys
 
 import trio
 
-from cli.homes import open_home
+from cli.clients import open_home
 from client.home import SETTINGS_FILE, Home, read_home_file
 from core.errors import EXIT_OK
 from core.ports import Ports

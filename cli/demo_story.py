@@ -13,7 +13,7 @@ from pathlib import Path
 from cli.demo_checks import differences, findings_of, health_of, is_whole, items, number, require, rows, words_of
 from cli.demo_commands import Answer, Commands
 from cli.demo_data import make_data
-from cli.homes import open_home
+from cli.homes import read_home
 from cli.output import size_text
 from cli.pool import running_pid
 from core.encoding import Value
@@ -99,7 +99,7 @@ class Story:
         return sorted(path for path in Path(self._home(peer), "shards").rglob("*") if path.is_file())
 
     def _peer_id(self, peer: str) -> str:
-        home, _ = open_home(self._home(peer))
+        home = read_home(self._home(peer))
         return str(home.identity.peer)
 
     # --- steps ----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import cast
 
 from cli.parser import build_parser, parse
 from core.errors import EXIT_ERROR, EXIT_OK, MoorageError
+from core.version import VERSION
 
 EXIT_INTERRUPTED = 130
 # What may happen to anybody's disk, here to the home or to standard output. Another OSError is a bug.
@@ -25,10 +26,10 @@ _COMMANDS = {
     "demo": "cli.demo:run_demo",
     "pool": "cli.pool:run_pool",
     "daemon": "cli.daemon:run_daemon_command",
-    "put": "cli.objects:run_put",
-    "get": "cli.objects:run_get",
-    "cat": "cli.objects:run_cat",
-    "ls": "cli.objects:run_ls",
+    "put": "cli.put:run_put",
+    "get": "cli.get:run_get",
+    "cat": "cli.get:run_cat",
+    "ls": "cli.catalogue:run_ls",
     "receipt": "cli.receipts:run_receipt",
     "check-receipt": "cli.receipts:run_check_receipt",
     "verify": "cli.care:run_verify",
@@ -41,25 +42,25 @@ _COMMANDS = {
 }
 
 
-def version() -> str:
-    """The installed version, or that of the checkout."""
-    from client.home import SOFTWARE
-
-    return SOFTWARE.rpartition("/")[2]
-
-
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.version:
-        print(f"moorage {version()}")
+        print(f"moorage {VERSION}")
         return EXIT_OK
     if arguments.command is None:
         build_parser().print_help()
         return EXIT_OK
-    module, _, function = _COMMANDS[arguments.command].partition(":")
-    run: Callable[[argparse.Namespace], int] = getattr(import_module(module), function)
-    # What was imported stays to the end: the collector need not look at it again and again.
-    gc.freeze()
-    return run(arguments)
+    return _load(_COMMANDS[arguments.command])(arguments)
+
+
+def _load(name: str) -> Callable[[argparse.Namespace], int]:
+    module, _, function = name.partition(":")
+    # What is imported stays to the end: the collector need look at it neither now nor again and again later.
+    gc.disable()
+    try:
+        return cast(Callable[[argparse.Namespace], int], getattr(import_module(module), function))
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _report(error: MoorageError, *, as_json: bool) -> int:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import trio
 
-from cli.homes import open_home
+from cli.clients import open_home
+from cli.homes import read_home
 from cli.output import print_json, print_lines
 from client.bootstrap import BOOTSTRAP_FILE
 from client.context import open_client
@@ -158,7 +159,7 @@ def pool_peers(folder: str) -> list[PoolPeer]:
     """Every peer of the pool in ``folder``. Raises HomeError."""
     peers: list[PoolPeer] = []
     for folder_of_peer in _peer_homes(folder):
-        home, _ = open_home(folder_of_peer)
+        home = read_home(folder_of_peer)
         pid = running_pid(folder_of_peer)
         address = _read_text(home.path(ADDRESS_FILE)) if pid is not None else ""
         peers.append(PoolPeer(home.identity.name, folder_of_peer, home.identity.site, address, pid))

@@ -11,7 +11,7 @@ from dataclasses import replace
 import trio
 from blake3 import blake3
 
-from cli.homes import client_of
+from cli.clients import client_of
 from cli.output import print_json, print_lines
 from client.receipts import CheckedDocument, check_document, differences, make_document
 from core.encoding import Value

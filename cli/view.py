@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 import trio
 
 from cli.care import finding_line
-from cli.homes import client_of, open_home
+from cli.clients import client_of, open_home
 from cli.output import print_json, print_lines, size_text
 from client.home import Home
 from client.ledger import open_log, origin_of

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from core.compression import ChunkCompressor
 from core.limits import CHUNK_BYTES, FRAME_BODY_MAX_BYTES, READ_CHUNKS_MAX, SEALED_CHUNK_MAX_BYTES, TAG_BYTES
@@ -14,8 +14,7 @@ from erasure.merkle import leaf_digest
 from erasure.scheme import Scheme
 
 
-@dataclass(frozen=True, slots=True)
-class CodedBatch:
+class CodedBatch(NamedTuple):
     """Consecutive chunks of one extent, coded.
 
     ``bodies[i]`` are the shares i of the batch laid end to end, ``leaves[i]`` their digests; ``share_lengths``

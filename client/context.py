@@ -20,6 +20,8 @@ from dht.records import PeerRecord
 
 @dataclass(frozen=True, slots=True)
 class Client:
+    """What a command works with while it runs."""
+
     ports: Ports
     home: Home
     peers: Peers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import trio
 
@@ -29,8 +29,7 @@ ROUNDS_MAX = 16
 RETURN_PATIENCE_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class DoneExtent:
+class DoneExtent(NamedTuple):
     """An extent whose shards lie where ``stored`` says, and the key that opens it."""
 
     key: bytes
@@ -144,7 +143,7 @@ class ExtentStorer:
             plain.let_go()
         self._vanished.difference_update(zip(extent.roots, extent.holders, strict=True))
         await self._client.ports.threads.disk(self._client.memory.remember_extent, done.key, self.scheme, extent)
-        return replace(done, stored=extent)
+        return done._replace(stored=extent)
 
     async def _send(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -40,8 +41,7 @@ class Source:
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class ShareRun:
+class ShareRun(NamedTuple):
     """Verified shares of consecutive chunks from one holder."""
 
     source: Source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -20,8 +20,7 @@ from core.listing import Entry, Kind, Span
 from core.trees import TargetTree
 
 
-@dataclass(frozen=True, slots=True)
-class GetResult:
+class GetResult(NamedTuple):
     """``findings``: bad or missing shares that were met, and worked around, on the way."""
 
     files: int

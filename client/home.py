@@ -14,7 +14,8 @@ from core.errors import HomeError, MoorageError
 from core.identity import key_from_seed, public_bytes, read_certificate
 from core.ports import Clock, Disk, Identity
 from core.sealing import KEY_BYTES, SEALING_SEED_BYTES
-from wire.messages import PROTOCOL_VERSION, Hello
+from core.version import VERSION
+from wire.message import PROTOCOL_VERSION, Hello
 
 ROSTER_FILE = "roster"
 SETTINGS_FILE = "settings.toml"
@@ -26,7 +27,7 @@ CONVERGENCE_FILE = "keys/convergence.secret"
 LOG_FILE = "keys/log.seed"
 WITNESS_FILE = "keys/witness.seed"
 FILE_MAX_BYTES = 1024 * 1024
-SOFTWARE = "moorage/0.1.0"
+SOFTWARE = f"moorage/{VERSION}"
 
 
 @dataclass(frozen=True, slots=True)

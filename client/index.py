@@ -7,8 +7,8 @@ coded like any extent's; the manifest holds what is needed to read it, but for i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -31,8 +31,7 @@ _MODE_MAX = 0o7777
 _KINDS = frozenset(int(kind) for kind in Kind)
 
 
-@dataclass(frozen=True, slots=True)
-class SealedExtent:
+class SealedExtent(NamedTuple):
     """How to open an extent: its key, plain size, and each chunk's sealed length and codec."""
 
     key: bytes
@@ -45,8 +44,9 @@ class SealedExtent:
         return min(CHUNK_BYTES, self.plain_bytes - chunk * CHUNK_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
+    """What an object holds, and what its stream is made of."""
+
     entries: tuple[Entry, ...]
     extents: tuple[SealedExtent, ...]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import NamedTuple
 
 import trio
 
@@ -22,8 +23,7 @@ QUEUE_BATCHES = 2
 ABORT_DEADLINE_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class ShareBatch:
+class ShareBatch(NamedTuple):
     """Shares of consecutive chunks, laid end to end."""
 
     lengths: tuple[int, ...]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from anchor.manifest import Extent, Manifest, parse_manifest
-from anchor.receipt import check_receipt, parse_receipt
 from client.context import Client
 from client.fetch import Source
-from core.errors import MoorageError, NotEnoughPeersError, ReceiptError, UnknownObjectError
+from core.errors import MoorageError, NotEnoughPeersError, UnknownObjectError
 from core.ids import ObjectId, PeerId
 from dht.node import Dht
 from wire.messages import Blob, GetManifest, GetReceipt
@@ -34,23 +33,13 @@ async def fetch_manifest_file(client: Client, object_id: ObjectId) -> bytes:
     def check(data: bytes) -> None:
         parse_manifest(data, expected=object_id)
 
-    return await _fetch_document(client, object_id, GetManifest(object_id), check)
+    return await fetch_document(client, object_id, GetManifest(object_id), check)
 
 
-async def fetch_receipt_file(client: Client, object_id: ObjectId) -> bytes:
-    """A receipt file that proves this object in this pool, from any holder. Raises UnknownObjectError."""
-
-    def check(data: bytes) -> None:
-        statement = check_receipt(parse_receipt(data), pinned_pool=client.home.roster.pool)
-        if statement.object != object_id:
-            raise ReceiptError("the receipt is another object's")
-
-    return await _fetch_document(client, object_id, GetReceipt(object_id), check)
-
-
-async def _fetch_document(
+async def fetch_document(
     client: Client, object_id: ObjectId, question: GetManifest | GetReceipt, check: Callable[[bytes], None]
 ) -> bytes:
+    """A peer's copy that ``check`` does not raise at. Raises UnknownObjectError, NotEnoughPeersError."""
     answered = 0
     for record in await client.live_peers():
         try:

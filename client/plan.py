@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from core.limits import CHUNK_BYTES, EXTENT_BYTES, GROUP_BYTES
 from core.listing import Entry, Kind, Span
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """``length`` bytes of entry number ``entry`` from ``offset``, at ``at`` in its extent."""
 
     entry: int
@@ -19,8 +19,9 @@ class Piece:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedExtent:
+class PlannedExtent(NamedTuple):
+    """A part of the stream that is coded and placed on its own."""
+
     number: int
     plain_bytes: int
     pieces: tuple[Piece, ...]
@@ -31,8 +32,7 @@ class PlannedExtent:
         return -(-self.plain_bytes // CHUNK_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """``entries`` with their spans, and the extents that their bytes fill, in stream order."""
 
     entries: tuple[Entry, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -32,8 +32,7 @@ from erasure.scheme import Scheme
 from wire.messages import StoreManifest, StoreReceipt
 
 
-@dataclass(frozen=True, slots=True)
-class StoredIndex:
+class StoredIndex(NamedTuple):
     """``extents`` hold the sealed index of ``plain_bytes``, which ``key`` opens."""
 
     extents: tuple[DoneExtent, ...]
@@ -41,8 +40,7 @@ class StoredIndex:
     plain_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """An object whose manifest all holders have: what is left is to anchor it."""
 
     object: ObjectId

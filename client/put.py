@@ -8,7 +8,7 @@ the next put finds the extents that are stored already.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -39,8 +39,9 @@ EXTENTS_AT_ONCE = 3
 SETTLE_ROUNDS_MAX = 8
 
 
-@dataclass(frozen=True, slots=True)
-class PutResult:
+class PutResult(NamedTuple):
+    """What was stored, where, and what of it was new."""
+
     object: ObjectId
     files: int
     plain_bytes: int
@@ -111,8 +112,7 @@ async def put(
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(NamedTuple):
     """What was read and stored so far."""
 
     plains: Sequence[ExtentRead]

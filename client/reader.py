@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -38,8 +39,7 @@ from erasure.scheme import Scheme
 READ_AHEAD_BATCHES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Consecutive plain bytes of the stream from ``offset``: the chunks that a reader asked for, or more."""
 
     offset: int
@@ -48,6 +48,8 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
+    """Chunks of one extent that are read at once, and where they lie in the stream."""
+
     extent: int
     first: int
     count: int

@@ -17,11 +17,12 @@ from anchor.manifest import parse_manifest
 from anchor.receipt import ReceiptStatement, check_receipt, parse_receipt
 from client.context import Client
 from client.index import encode_listing, listing_commitment, listing_salt, parse_listing
-from client.locate import fetch_manifest_file, fetch_receipt_file
+from client.locate import fetch_document, fetch_manifest_file
 from client.reader import ObjectReader
 from core.errors import MalformedError, ReceiptError
 from core.ids import DIGEST_BYTES, ObjectId, PoolId
 from core.listing import Entry
+from wire.messages import GetReceipt
 
 FORMAT = "moorage-receipt/1"
 # The listing of ten million files, in base64.
@@ -51,7 +52,7 @@ async def make_document(client: Client, object_id: ObjectId) -> str:
         manifest_file = await fetch_manifest_file(client, object_id)
     receipt_file = await client.ports.threads.disk(client.memory.receipt_file, object_id)
     if receipt_file is None:
-        receipt_file = await fetch_receipt_file(client, object_id)
+        receipt_file = await _fetch_receipt_file(client, object_id)
     reader = ObjectReader(client, object_id, parse_manifest(manifest_file, expected=object_id))
     index = await reader.read_index()
     document = {
@@ -64,6 +65,17 @@ async def make_document(client: Client, object_id: ObjectId) -> str:
     }
     check_document(json.dumps(document).encode(), pinned_pool=client.home.roster.pool)
     return json.dumps(document, indent=1)
+
+
+async def _fetch_receipt_file(client: Client, object_id: ObjectId) -> bytes:
+    """A receipt file that proves this object in this pool, from any holder. Raises UnknownObjectError."""
+
+    def check(data: bytes) -> None:
+        statement = check_receipt(parse_receipt(data), pinned_pool=client.home.roster.pool)
+        if statement.object != object_id:
+            raise ReceiptError("the receipt is another object's")
+
+    return await fetch_document(client, object_id, GetReceipt(object_id), check)
 
 
 def _field(document: dict[str, object], name: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -24,8 +24,7 @@ from erasure.scheme import Scheme
 CODING_AT_ONCE = 2
 
 
-@dataclass(frozen=True, slots=True)
-class CodedExtent:
+class CodedExtent(NamedTuple):
     """What an upload found out about its extent."""
 
     roots: tuple[ShardRoot, ...]
@@ -33,8 +32,7 @@ class CodedExtent:
     codecs: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Uploaded:
+class Uploaded(NamedTuple):
     """``failed`` says by share index which holders did not take theirs, and why; the others have it durably."""
 
     extent: CodedExtent

@@ -9,15 +9,18 @@ sync the folder) is one function, run as one job by ``Threads.disk``. Timeouts u
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, TypeVar, TypeVarTuple, Unpack
-
-import trio
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, TypeVarTuple, Unpack
 
 from core.ids import PeerId
+
+if TYPE_CHECKING:
+    # Named in signatures only: what needs no network must not wait for its library to load.
+    import random
+
+    import trio
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -151,7 +154,7 @@ class Net(Protocol):
         address: Address,
         handler: Callable[[Connection], Awaitable[None]],
         *,
-        task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
+        task_status: trio.TaskStatus[Address] = ...,
     ) -> None:
         """Accept until cancelled; ``task_status.started`` gets the address really bound (port 0 picks one).
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias, TypeVar, cast
@@ -162,6 +161,9 @@ class Table:
         """Refuse what nobody took, naming the nearest thing that could have been meant."""
         if not self._left:
             return
+        # Loaded only for a file with a mistake in it.
+        import difflib
+
         key = min(self._left)
         # Cut-off 0: some key is always nearest, and an operator is better served by a wide guess than by none.
         nearest = difflib.get_close_matches(key, self._known, n=1, cutoff=0.0)[0]

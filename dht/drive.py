@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -14,8 +15,7 @@ from dht.lookup import Search
 from dht.records import PeerRecord, Record
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a peer answered, as far as it can be believed."""
 
     records: tuple[Record, ...]

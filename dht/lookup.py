@@ -53,6 +53,8 @@ class Search(Protocol):
 
 @dataclass(slots=True)
 class _Candidate:
+    """A peer that a search may ask."""
+
     record: PeerRecord
     state: State = State.NEW
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from core.errors import StaleRecordError
 from core.identity import read_certificate
@@ -23,8 +23,9 @@ CERTIFICATES_CACHED_MAX = 4096
 CERTIFICATE_RECHECK_S = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Believed:
+class _Believed(NamedTuple):
+    """A certificate that was found good."""
+
     identity: Identity
     key: bytes
     issuer: bytes

@@ -10,16 +10,18 @@ import ctypes
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, files
+from importlib.machinery import PathFinder
+from pathlib import Path
 
 from core.ports import Buffer
 from erasure.galois import factors
 from erasure.scheme import Scheme
 
-# The system's, which its distribution keeps fresh, and then the copy in the wheel of this package, whose file names
-# are its own affair.
+# The system's, which its distribution keeps fresh, and then the copy in the wheel of this package, in the folder beside
+# it where auditwheel puts libraries; their file names are its own affair.
 SYSTEM_LIBRARY = "libisal.so.2"
 PACKAGE = "pyeclib"
+PACKAGE_LIBRARIES = "pyeclib.libs"
 PACKAGE_LIBRARY_PREFIX = "libisal"
 # Loss comes in few patterns at a time. At 128+128 a table takes 512 KiB, at 4+2 256 bytes.
 TABLES_MAX = 64
@@ -97,13 +99,12 @@ class IsalKernel:
 
 def _paths() -> Iterator[str]:
     yield SYSTEM_LIBRARY
-    try:
-        found = files(PACKAGE) or []
-    except PackageNotFoundError:
+    # Not through the package's metadata, whose reader takes longer to load than all that is read here.
+    package = PathFinder.find_spec(PACKAGE)
+    if package is None or package.origin is None:
         return
-    for file in found:
-        if file.name.startswith(PACKAGE_LIBRARY_PREFIX):
-            yield str(file.locate())
+    folder = Path(package.origin).parent.parent / PACKAGE_LIBRARIES
+    yield from sorted(str(path) for path in folder.glob(f"{PACKAGE_LIBRARY_PREFIX}*"))
 
 
 def load_isal() -> Iterator[IsalKernel]:

@@ -8,7 +8,6 @@ from functools import cache
 from blake3 import blake3
 
 from core.ports import Buffer
-from erasure.isal import load_isal
 from erasure.kernel import Kernel, ZfecKernel
 from erasure.scheme import Scheme
 
@@ -49,4 +48,6 @@ def choose(candidates: Iterable[Kernel]) -> Kernel:
 @cache
 def best_kernel() -> Kernel:
     """This machine's, chosen when it is first asked for: what never codes a share loads no library."""
+    from erasure.isal import load_isal
+
     return choose(load_isal())

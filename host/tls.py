@@ -9,8 +9,8 @@ from __future__ import annotations
 import ssl
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -41,8 +41,9 @@ _ALERTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Contexts:
+class Contexts(NamedTuple):
+    """OpenSSL's settings for each direction."""
+
     accepting: ssl.SSLContext
     connecting: ssl.SSLContext
 

@@ -7,8 +7,8 @@ import os
 import stat
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from core.errors import MalformedError, SourceChangedError, SourceError
 from core.limits import FILES_PER_OBJECT_MAX
@@ -21,8 +21,7 @@ TIME_MAX_NS = 2**63 - 1
 _MOVED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(NamedTuple):
     """What identified a file's content when it was walked."""
 
     path: bytes

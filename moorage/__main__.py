@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os.path
 import sys
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-APP = HERE / "_app"
-sys.path.insert(0, str(APP if APP.is_dir() else HERE.parent))
+HERE = os.path.dirname(os.path.realpath(__file__))
+APP = os.path.join(HERE, "_app")
+sys.path.insert(0, APP if os.path.isdir(APP) else os.path.dirname(HERE))
 
 
 def main() -> int:

@@ -30,9 +30,16 @@ FORBIDDEN: dict[str, frozenset[str]] = {
     **dict.fromkeys(PORTED_LAYERS, NETWORK | THREADS | CLOCK_AND_CHANCE | {"tempfile"}),
 }
 # Why each is no effect: the ports name trio.TaskStatus and random.Random as types; upkeep of the DHT is trio tasks; a
-# mutex between jobs is never waited for in the simulator, whose jobs do not overlap.
+# mutex between jobs is never waited for in the simulator, whose jobs do not overlap; ISA-L is looked for beside the
+# package that brings it.
 ALLOWED = frozenset(
-    {("core/ports.py", "random"), ("core/ports.py", "trio"), ("dht", "trio"), ("daemon/mutex.py", "threading")}
+    {
+        ("core/ports.py", "random"),
+        ("core/ports.py", "trio"),
+        ("dht", "trio"),
+        ("daemon/mutex.py", "threading"),
+        ("erasure/isal.py", "pathlib"),
+    }
 )
 # What reaches the world without a forbidden import: built-ins, and methods of classes that are otherwise pure.
 EFFECT_FUNCTIONS = frozenset({"open", "print", "input", "breakpoint"})

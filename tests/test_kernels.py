@@ -4,7 +4,6 @@ import ctypes
 import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError
 
 import pytest
 from hypothesis import given, settings
@@ -121,10 +120,7 @@ def test_zfec_computes_where_nothing_else_loads() -> None:
 
 
 def test_libraries_that_are_missing_or_are_others_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_package(name: str) -> None:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(isal, "files", no_package)
+    monkeypatch.setattr(isal, "PACKAGE", "no_such_package_anywhere")
     for name in ("libno-such-library-anywhere.so.7", ctypes.CDLL(None)._name or "libc.so.6"):
         monkeypatch.setattr(isal, "SYSTEM_LIBRARY", name)
         assert list(load_isal()) == []

@@ -90,10 +90,10 @@ class Job(Message):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class GetStatus(Message):
     """This peer's figures. Answered by Blob (MessagePack map, docs/protocol.md)."""
 
+    __slots__ = ()
     KIND = "get-status"
 
 

@@ -34,6 +34,8 @@ class _ObjectBlob(Message):
 
 @dataclass(frozen=True, slots=True)
 class _ObjectQuery(Message):
+    """About one object, named in the head."""
+
     object: ObjectId
 
     def head(self) -> dict[str, Value]:
@@ -45,27 +47,31 @@ class _ObjectQuery(Message):
         return cls(ObjectId(fields.exact("object", DIGEST_BYTES)))
 
 
-@dataclass(frozen=True, slots=True)
 class StoreManifest(_ObjectBlob):
+    """Keep this manifest file durably. Answered by Done."""
+
+    __slots__ = ()
     KIND = "store-manifest"
 
 
-@dataclass(frozen=True, slots=True)
 class StoreReceipt(_ObjectBlob):
+    """Keep this receipt file durably. Answered by Done."""
+
+    __slots__ = ()
     KIND = "store-receipt"
 
 
-@dataclass(frozen=True, slots=True)
 class GetManifest(_ObjectQuery):
     """Answered by Blob."""
 
+    __slots__ = ()
     KIND = "get-manifest"
 
 
-@dataclass(frozen=True, slots=True)
 class GetReceipt(_ObjectQuery):
     """Answered by Blob."""
 
+    __slots__ = ()
     KIND = "get-receipt"
 
 
@@ -103,6 +109,8 @@ class ListObjects(Message):
 
 @dataclass(frozen=True, slots=True)
 class Objects(Message):
+    """One page of ids, ascending; an empty one ends the list."""
+
     KIND = "objects"
     objects: tuple[ObjectId, ...]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from core.encoding import Value, decode, encode
 from core.errors import MalformedError
@@ -25,8 +25,9 @@ PREFIX_BYTES = _PREFIX.size
 STAGE_BYTES = 16 * KIB
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
+    """One message as it travels: its decoded head and its raw body."""
+
     head: Value
     body: Buffer
 

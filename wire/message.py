@@ -72,10 +72,10 @@ class Hello(Message):
         )
 
 
-@dataclass(frozen=True, slots=True)
 class Done(Message):
     """The request was carried out; for commits and stores: durably."""
 
+    __slots__ = ()
     KIND = "done"
 
 
@@ -108,10 +108,10 @@ class Failure(Message):
         return from_code(self.code, self.text)
 
 
-@dataclass(frozen=True, slots=True)
 class Ping(Message):
     """Answered by Done."""
 
+    __slots__ = ()
     KIND = "ping"
 
 

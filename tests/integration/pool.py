@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anchor.manifest import Manifest, parse_manifest
-from cli.homes import open_home
+from cli.homes import read_home
 from cli.pool import launcher, running_pid
 from core.ids import ObjectId, ShardRoot
 from erasure.shardfile import ShardLayout, read_layout, scan_shard
@@ -184,7 +184,7 @@ class Pool:
         return self.folder / name
 
     def peer_id(self, name: str) -> str:
-        home, _ = open_home(str(self.home(name)))
+        home = read_home(str(self.home(name)))
         return str(home.identity.peer)
 
     def shards(self, *names: str) -> list[Path]:

@@ -266,10 +266,10 @@ def _reissue(pool: Pool, home: Path, *, valid_s: int) -> None:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from cli.homes import open_home
+    from cli.homes import read_home
     from core.identity import issue_certificate
 
-    loaded, _ = open_home(str(home))
+    loaded = read_home(str(home))
     identity = loaded.identity
     pem = (pool.home("client") / "keys" / "issuers" / f"{identity.organisation}.key").read_bytes()
     issuer_key = serialization.load_pem_private_key(pem, password=None)

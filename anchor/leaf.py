@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Self, TypeAlias, TypeVar
+from typing import ClassVar, NamedTuple, Self, TypeAlias, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -195,8 +195,7 @@ Leaf: TypeAlias = ManifestLeaf | RelocateLeaf | SweepLeaf
 _KINDS: tuple[type[Leaf], ...] = (ManifestLeaf, RelocateLeaf, SweepLeaf)
 
 
-@dataclass(frozen=True, slots=True)
-class SignedLeaf:
+class SignedLeaf(NamedTuple):
     """A parsed leaf whose signature is not checked yet: ``check`` does."""
 
     leaf: Leaf

@@ -105,8 +105,7 @@ class NoteKey:
         return key
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """One line below a note. ``blob`` is what follows the key id: a signature, or a time and a signature."""
 
     name: str
@@ -175,8 +174,7 @@ def verify_ed25519(key: NoteKey, signature: bytes, message: bytes) -> None:
         raise BadSignatureError(f"{key.name}: signature does not verify") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """A note's text (ending in a newline) and its signature lines, none of them checked."""
 
     text: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from anchor.checkpoint import Checkpoint, parse_checkpoint
 from anchor.cosignature import is_cosignature_key, verifier_of
@@ -26,8 +26,7 @@ _THRESHOLD = re.compile(r"[1-9][0-9]{0,3}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyWitness:
+class PolicyWitness(NamedTuple):
     """One key of a witness under the name that groups use for it. ``url`` may be empty."""
 
     name: str
@@ -35,8 +34,7 @@ class PolicyWitness:
     url: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyGroup:
+class PolicyGroup(NamedTuple):
     """Satisfied when at least ``needed`` of ``members`` (witnesses or earlier groups) are."""
 
     name: str
@@ -44,8 +42,7 @@ class PolicyGroup:
     members: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedCheckpoint:
+class CheckedCheckpoint(NamedTuple):
     """A checkpoint that satisfies a policy. ``time_s`` is when its quorum was complete (0: a quorum of none)."""
 
     checkpoint: Checkpoint
@@ -59,8 +56,7 @@ class CheckedCheckpoint:
         return tuple(sorted({cosigner.key.name for cosigner in self.cosigners}))
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """A parsed policy. Made by ``parse_policy`` only, which checks that its names refer to something."""
 
     logs: tuple[NoteKey, ...]

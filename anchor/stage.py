@@ -7,7 +7,7 @@ next append replaces it, which may happen only when all its files are known to b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -50,8 +50,7 @@ STAGE_MAX_BYTES = COMMIT_MAX_BYTES + TILE_WIDTH * (LEAF_MAX_BYTES + 2) + NOTE_MA
 _PATH_MAX_CHARACTERS = 80
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(NamedTuple):
     """``checkpoint`` is the note as the log signed it, ``files`` what goes with it by path inside the log's folder."""
 
     checkpoint: bytes

@@ -7,9 +7,8 @@ backup it may cosign a second history, so its keys must then be retired through 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Protocol, Self, TypeAlias
+from typing import NamedTuple, Protocol, Self, TypeAlias
 
 from anchor.checkpoint import Checkpoint, parse_checkpoint, parse_decimal
 from anchor.cosignature import Cosigner, verifier_of
@@ -46,8 +45,7 @@ class Witness(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class AddCheckpoint:
+class AddCheckpoint(NamedTuple):
     """A request as it travels."""
 
     old_size: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -51,8 +52,7 @@ class StoredExtent:
         return sum(self.sealed_lengths)
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogueEntry:
+class CatalogueEntry(NamedTuple):
     """One stored object as its owner sees it. ``content`` names listing and scheme, for idempotent puts."""
 
     object: ObjectId

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from core.errors import MalformedError
 from core.limits import NAME_MAX_BYTES, PATH_MAX_BYTES
@@ -42,8 +43,7 @@ class RelativePath:
         return self.raw.decode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """``length`` bytes of the stream from ``offset``."""
 
     offset: int

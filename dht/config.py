@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from core.ids import PeerId
 from core.ports import Address, Identity
@@ -70,8 +70,7 @@ class DhtConfig:
         assert 0 < self.alpha <= self.k <= RECORDS_MAX, self
 
 
-@dataclass(frozen=True, slots=True)
-class DhtStatistics:
+class DhtStatistics(NamedTuple):
     """Figures since the start, for ``status`` and metrics."""
 
     contacts: int

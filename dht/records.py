@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -235,8 +235,7 @@ def parse_with(raw: bytes, believe: Believe, now: float) -> Record:
             raise MalformedError(f"no record is called {kind!r}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Envelope:
+class _Envelope(NamedTuple):
     """What surrounds the fields of a record that is being parsed."""
 
     raw: bytes

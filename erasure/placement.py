@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import log
+from typing import NamedTuple
 
 from core.errors import NotEnoughPeersError
 from core.ids import PeerId, derived_digest
@@ -26,8 +26,7 @@ _CONTEXT = "moorage 2026 placement v1"
 _DRAW_BITS = 52
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A peer that could hold shares. ``weight`` is its free bytes; one without any gets no new share."""
 
     peer: PeerId

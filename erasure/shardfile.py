@@ -31,7 +31,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final
+from typing import Final, NamedTuple
 
 from blake3 import blake3
 
@@ -71,8 +71,7 @@ class ShardHead:
     root: ShardRoot
 
 
-@dataclass(frozen=True, slots=True)
-class ShardLayout:
+class ShardLayout(NamedTuple):
     """Where each share lies. Share j is bytes ``offsets[j]`` to ``offsets[j + 1]`` of the file."""
 
     lengths: tuple[int, ...]

@@ -8,8 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -33,8 +32,7 @@ _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _NO_ROOM_PAUSE_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class NetLimits:
+class NetLimits(NamedTuple):
     """Patience in seconds, and how many strangers may stand at the door at once."""
 
     connect_deadline_s: float = CONNECT_DEADLINE_S

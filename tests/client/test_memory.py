@@ -227,7 +227,7 @@ def test_an_object_is_named_by_its_first_digits() -> None:
     notes, _ = memory()
     one, other = "ab" * 31 + "01", "ab" * 31 + "02"
     for text in (one, other, "cdef" * 16):
-        notes.remember_object(replace(entry(1), object=ObjectId.parse(text)), b"", b"")
+        notes.remember_object(entry(1)._replace(object=ObjectId.parse(text)), b"", b"")
     assert notes.resolve("cdef") == notes.resolve("CDEF" * 8) == ObjectId.parse("cdef" * 16)
     assert notes.resolve(one) == ObjectId.parse(one)
     assert notes.resolve("ef" * 32) == ObjectId.parse("ef" * 32)

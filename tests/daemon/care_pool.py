@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import trio
 
@@ -264,7 +264,7 @@ class CarePool:
         threads = self.ports.threads
         peer.desk = Desk(me=peer.home.identity, store=peer.store, threads=threads, handlers=handlers)
         peer.care = Care(
-            replace(self.ports, chance=SimChance(1, peer.name)),
+            self.ports._replace(chance=SimChance(1, peer.name)),
             peer.home,
             self.settings,
             store=peer.store,

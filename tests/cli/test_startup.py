@@ -1,0 +1,71 @@
+"""What a command loads before it works: people wait for it each time (docs/architecture.md, "Start-up")."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cli.main import _COMMANDS
+from client.provision import Provisioner
+from core.version import VERSION
+from host.chance import RealChance
+from host.clock import RealClock
+from host.disk import RealDisk
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NETWORK = {"trio", "asyncio", "ssl", "kademlia", "host.net", "host.tls", "dht.node", "wire.messages"}
+HEAVY = {"trio", "asyncio", "cryptography", "rich", "msgpack", "blake3", "zfec", "kademlia", "tomllib"}
+# Asked for by name when something is wrong or by special request, or the work of another command.
+NEVER = {"rich", "difflib", "importlib.metadata", "daemon.node", "erasure.isal", "client.provision", "cli.demo"}
+UNUSED = {
+    "put": NEVER | {"client.get", "client.fetch", "client.verify"},
+    "get": NEVER | {"client.put", "client.verify", "anchor.log", "anchor.receipt", "tomllib"},
+    "cat": NEVER | {"client.put", "client.verify", "anchor.log", "anchor.receipt", "tomllib"},
+    "ls": NEVER | NETWORK | {"zfec", "tomllib"},
+}
+
+
+def loaded(code: str, *words: str) -> tuple[set[str], str]:
+    """The modules that a fresh interpreter has after ``code``, and what it printed before."""
+    script = f"""
+import atexit, json, sys
+atexit.register(lambda: print(json.dumps([name for name in sys.modules])))
+{code}
+"""
+    ran = subprocess.run([sys.executable, "-c", script, *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert not ran.stderr, ran.stderr
+    *printed, names = ran.stdout.splitlines()
+    return set(json.loads(names)), "\n".join(printed)
+
+
+MAIN = "from cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], [], ["put", "--help"]])
+def test_help_and_version_load_no_library(words: list[str]) -> None:
+    modules, printed = loaded(MAIN, *words)
+    assert "moorage" in printed
+    assert not modules & HEAVY
+
+
+@pytest.mark.parametrize("command", UNUSED)
+def test_a_command_loads_nothing_that_it_does_not_use(command: str) -> None:
+    modules, _ = loaded(f"import {_COMMANDS[command].partition(':')[0]}")
+    assert not modules & UNUSED[command]
+
+
+def test_the_catalogue_is_listed_without_a_network(tmp_path: Path) -> None:
+    homes = Provisioner(RealDisk(private=True), RealChance(), RealClock(), "p").make(str(tmp_path), peers=1, sites=1)
+    modules, printed = loaded(MAIN, "--home", homes[0].folder, "ls")
+    assert printed == ""
+    assert "client.memory" in modules
+    assert not modules & UNUSED["ls"]
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION

@@ -27,7 +27,7 @@ from wire.frames import FrameParser, frame_prefix
 from wire.messages import MESSAGE_ID_MAX, PROTOCOL_VERSION, Failure, Hello, Message, Ping, message_head, parse_message
 
 # Frames waiting for the socket: enough to keep it busy, few enough to bound memory (8 MiB).
-SEND_QUEUE_FRAMES = 8
+SEND_QUEUE_FRAMES = 4
 # The line may be thin, but a peer that takes no frame whole for this long is gone, whatever it says meanwhile.
 SEND_DEADLINE_S = 30.0
 # A body that the system's send buffer alone can hardly swallow.

@@ -56,8 +56,8 @@ class ConversationLimits:
     send_deadline_s: float = 30.0
     # A client between two batches may be busy coding other extents.
     upload_idle_s: float = 120.0
-    # 16 frames are 17 MiB: two full upload windows and a window of reads.
-    data_frames: int = 16
+    # 12 frames are 25 MiB: two full upload windows and a window of reads.
+    data_frames: int = 12
     # Extents that one client has under way at this peer; each is an open file here.
     uploads: int = 16
 

@@ -19,7 +19,7 @@ from wire.messages import MESSAGE_ID_MAX, Job, StartJob
 JOBS_WAITING_MAX = 16
 # Finished ones whose report can still be fetched: 16 MiB at the very most.
 JOBS_KEPT_MAX = 16
-# Half of it for each list; a frame's body holds 1 MiB and a little.
+# Half of it for each list; a frame's body holds twice as much.
 REPORT_MAX_BYTES = 1 * MIB
 
 Run = Callable[[StartJob, Progress], Awaitable[SweepReport]]

@@ -20,12 +20,12 @@ from wire.messages import Failure, message_head
 class ServerLimits:
     """Bounds for all connections together.
 
-    ``data_frames`` frames of about 1 MiB may be in memory: with 48 of them, a receive buffer each for the connections
+    ``data_frames`` frames of about 2 MiB may be in memory: with 24 of them, a receive buffer each for the connections
     that are really at work, and the interpreter, a busy daemon stays below 150 MiB.
     """
 
     connections: int = 256
-    data_frames: int = 48
+    data_frames: int = 24
 
 
 @dataclass(frozen=True, slots=True)

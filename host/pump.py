@@ -263,7 +263,7 @@ class TlsPump:
         while self._pull() is None:
             self._wake_at(wanted_bytes)
             self._waited = True
-            with trio.move_on_after(GATHER_S if wanted_bytes > 1 else math.inf) as hurry:
+            with trio.move_on_after(math.inf if patient and wanted_bytes == 1 else GATHER_S) as hurry:
                 await self._wait(trio.lowlevel.wait_readable)
             if hurry.cancelled_caught:
                 if not patient:

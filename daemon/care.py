@@ -162,6 +162,7 @@ class Care:
             asker=asker,
             directory=self._pool,
             clock=clock,
+            was_whole=self._was_whole,
         )
         repairer = Repairer(
             self._me,
@@ -203,6 +204,10 @@ class Care:
             silence=self._silence,
             silence_path=self._home.path(SILENCE_FILE),
         )
+
+    def _was_whole(self, name: ObjectId) -> bool:
+        entry = self._book.get(name)
+        return entry is not None and entry.verified_s > 0
 
     # --- life ---------------------------------------------------------------------------------
 

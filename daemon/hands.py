@@ -43,10 +43,10 @@ class Hands:
         return [candidate_of(record) for record in records if record.peer in answered]
 
     async def store_papers(self, subject: Subject, peer: PeerId) -> None:
-        """Manifest, then receipt, durably at ``peer``. Raises MoorageError."""
-        await self.restore(peer, StoreManifest(subject.object, subject.manifest_file))
+        """Receipt, then manifest, durably at ``peer``: the one may have to vouch for the other. Raises MoorageError."""
         if subject.receipt_file is not None:
             await self.restore(peer, StoreReceipt(subject.object, subject.receipt_file))
+        await self.restore(peer, StoreManifest(subject.object, subject.manifest_file))
 
     async def restore(self, holder: PeerId, message: StoreManifest | StoreReceipt) -> None:
         """Store one paper durably at ``holder``. Raises MoorageError."""

@@ -7,8 +7,6 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 
 import trio
 
-from anchor.manifest import parse_manifest
-from anchor.receipt import check_receipt, parse_receipt
 from client.bootstrap import OWN_FILE, first_addresses
 from client.home import Home
 from client.peers import Peers
@@ -16,10 +14,11 @@ from client.status import PeerStatus
 from client.tasks import open_crew
 from core.durable import write_file
 from core.encoding import encode
-from core.errors import CorruptError, HomeError, MoorageError, RefusedError
+from core.errors import HomeError, MoorageError
 from core.ids import ObjectId, ShardRoot
 from core.limits import FRAME_BODY_MAX_BYTES
 from core.ports import Address, Ports
+from daemon.admission import check_document
 from daemon.care import Care
 from daemon.documents import DocumentKind
 from daemon.eventlog import EventLog
@@ -212,16 +211,7 @@ class Node:
         return self.home.hello()
 
     def check_document(self, kind: DocumentKind, name: ObjectId, data: bytes) -> None:
-        """Only what this pool's roster vouches for is kept. Raises MoorageError."""
-        roster = self.home.roster
-        if kind == "manifest":
-            manifest = parse_manifest(data, expected=name)
-            if manifest.pool != roster.pool or roster.organisation_of_key(manifest.owner_key) is None:
-                raise RefusedError(f"manifest {name.short} is not of an organisation of this pool")
-            return
-        statement = check_receipt(parse_receipt(data), pinned_pool=roster.pool)
-        if statement.object != name:
-            raise CorruptError(f"the receipt proves object {statement.object.short}, not {name.short}")
+        check_document(kind, name, data, self.home.roster, lambda wanted: self.store.documents.get("receipt", wanted))
 
     def document_stored(self, kind: DocumentKind, name: ObjectId) -> None:
         assert self.care is not None

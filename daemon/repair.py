@@ -26,6 +26,9 @@ from wire.messages import StoreManifest, StoreReceipt
 ROUNDS_MAX = 4
 
 
+_MANIFEST_FAULTS = (FindingKind.MANIFEST_MISSING, FindingKind.MANIFEST_CORRUPT)
+
+
 class Relocations(Protocol):
     """What must be known of shards that moved."""
 
@@ -127,10 +130,11 @@ class _Work:
 
     async def restore_papers(self, findings: Sequence[Finding]) -> None:
         """Give holders a good copy for each that was found missing or damaged."""
-        for finding in findings:
-            subject = self._subject
+        subject = self._subject
+        # Receipts first: where the owner has left the pool, a manifest is taken on the receipt's word.
+        for finding in sorted(findings, key=lambda one: one.kind in _MANIFEST_FAULTS):
             match finding.kind:
-                case FindingKind.MANIFEST_MISSING | FindingKind.MANIFEST_CORRUPT:
+                case kind if kind in _MANIFEST_FAULTS:
                     message: StoreManifest | StoreReceipt = StoreManifest(subject.object, subject.manifest_file)
                 case FindingKind.RECEIPT_MISSING | FindingKind.RECEIPT_CORRUPT if subject.receipt_file is not None:
                     message = StoreReceipt(subject.object, subject.receipt_file)

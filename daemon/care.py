@@ -149,6 +149,7 @@ class Care:
             chance=ports.chance,
             grace_s=settings.repair.grace_s,
             given_up=self._schedule.hurry,
+            remember=self._by_and_by.remember_silence,
         )
 
     def _sweeper(self, reading: Pace, repairing: Pace) -> Sweeper:

@@ -131,7 +131,7 @@ class Visitor:
         assert examination is not None
         assert scrubbed is not None
         everywhere = by_order or self._me == repairer_of(subject.object, subject.manifest, examination, self._me)
-        given_up: Collection[PeerId] = self._silence.given_up(self._clock.now(), self._grace_s)
+        given_up: Collection[PeerId] = self._silence.given_up(self._grace_s)
         if not grace:
             given_up = {state.holder for state in examination.states if state.status is Status.SILENT}
         mended = await self._repairer.repair(subject, examination, given_up=given_up, everywhere=everywhere)

@@ -275,6 +275,10 @@ class CarePool:
             log=EventLog(LogSettings(level="error"), self.clock, self._complain, peer=peer.name),
         )
 
+    def restart(self, name: str) -> None:
+        """Its care begins anew, from what is on its disk."""
+        self._care_for(self.peers[name])
+
     def _complain(self, line: str) -> None:
         if "care-failed" in line:
             raise AssertionError(line)

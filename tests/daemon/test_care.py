@@ -11,6 +11,7 @@ import trio
 from client.care import CareReport, parse_report
 from client.health import Health
 from client.ledger import open_log
+from client.look import take_over_order
 from client.verify import examine
 from core.errors import CorruptError, RefusedError
 from core.findings import FindingKind
@@ -489,7 +490,7 @@ async def test_a_guest_never_takes_for_trash_what_all_first_holders_have_lost(au
 async def test_a_first_holder_finds_the_last_receipt_at_a_guest(autojump_clock: object, announced: bool) -> None:
     pool = CarePool(peers=9)
     put = pool.put()
-    guest = await relocated(pool, put, 2)
+    await relocated(pool, put, 2)
     if not announced:
         pool.provided.clear()
     for peer in put.manifest.holders():
@@ -619,6 +620,28 @@ async def test_a_peer_that_stays_away_is_replaced_after_its_grace_by_nobodys_ord
         await trio.sleep(8 * 3600)
         for put in puts:
             assert await health(pool, put) is Health.FULL
+
+
+async def test_a_peer_that_was_down_for_days_does_not_repair_everything_away_when_it_starts(
+    autojump_clock: object,
+) -> None:
+    pool = CarePool(peers=9)
+    put = pool.put()
+    # The first of them repairs what others hold.
+    watcher, gone = (pool.by_id[peer] for peer in take_over_order(put.object, put.manifest.holders())[:2])
+    async with pool.caring(watcher.name):
+        gone.state = "down"
+        await trio.sleep(5 * 3600)
+        await pool.job(watcher.name)
+    await trio.sleep(10 * DAY_S)
+    pool.restart(watcher.name)
+    async with pool.caring(watcher.name):
+        await trio.sleep(3 * 3600)
+        report = report_of(await pool.job(watcher.name))
+        assert report.repairs == ()
+        assert pool.sent_bytes == 0
+        await trio.sleep(20 * 3600)
+        assert await health(pool, put) is Health.FULL
 
 
 async def test_what_a_reader_found_damaged_is_mended_within_minutes(autojump_clock: object) -> None:

@@ -23,7 +23,7 @@ AT_ONCE = 8
 
 
 class RollCall:
-    """``given_up`` is called when the grace of some silent peer has ended since the last call, ``remember`` after each."""
+    """``remember`` is called after every round, ``given_up`` when the grace of some silent peer has ended since the last."""
 
     def __init__(
         self,

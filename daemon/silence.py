@@ -24,7 +24,7 @@ FILE_MAX_BYTES = 1 * MIB
 SECONDS_MAX = 2**40
 # Two looks that are further apart were not made by a daemon that ran all the time: roll is called every hour or so.
 LOOKED_AWAY_MAX_S = 2 * 3600.0
-# However long somebody was silent before a restart: so much of it, or a whole grace if that is shorter, is seen after it.
+# However long somebody was silent before a restart: so much, or a whole grace if that is shorter, is seen after it.
 SEEN_SINCE_START_MIN_S = 3600.0
 # A file that is so much behind is as good as new, and is not written for every object of a sweep.
 SAVED_STEP_S = 600

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from client.asker import Asker, Directory
+from client.candidates import candidate_of
 from client.tasks import open_crew
-from client.verify import candidate_of
 from core.errors import MoorageError
 from core.ids import PeerId, ShardRoot
 from core.limits import DISK_DEADLINE_S

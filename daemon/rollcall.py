@@ -23,7 +23,7 @@ AT_ONCE = 8
 
 
 class RollCall:
-    """``remember`` is called after every round, ``given_up`` when the grace of some silent peer has ended since the last."""
+    """``remember`` is called after every round, ``given_up`` when some peer's grace has ended since the last one."""
 
     def __init__(
         self,

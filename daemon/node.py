@@ -25,6 +25,7 @@ from daemon.eventlog import EventLog
 from daemon.journal import Journal
 from daemon.server import Server
 from daemon.settings import Settings
+from daemon.space import PROBE_AFTER_S
 from daemon.store import ShardStore
 from daemon.supervise import supervise
 from dht.config import DhtConfig
@@ -114,6 +115,7 @@ class Node:
         addresses = await disk(first_addresses, self.ports.disk, self.home)
         await self.dht.bootstrap([*self.settings.network.seeds, *addresses])
         self.crew.start_soon(supervise, "upkeep", self._upkeep, self.log)
+        self.crew.start_soon(supervise, "disk", self._watch_disk, self.log)
         self.crew.start_soon(self.care.run)
         self.log.log("info", "started", address=str(self.address), shards=self.store.statistics().shards)
 
@@ -167,6 +169,21 @@ class Node:
             await self.ports.threads.disk(write)
         except OSError as error:
             self.log.log("warning", "state-not-written", f"{path}: {error.strerror}")
+
+    async def _watch_disk(self) -> None:
+        """Have the pool hear soon that the disk takes no more writes, and that one which refused takes them again.
+
+        Nobody sends shards to a peer that has no room: it must look for itself.
+        """
+        assert self.dht is not None
+        writable = not self.store.statistics().read_only
+        while True:
+            await trio.sleep(PROBE_AFTER_S)
+            if await self.ports.threads.disk(self.store.takes_writes) != writable:
+                writable = not writable
+                why = self.store.statistics().read_only
+                self.log.log("info" if writable else "error", "writable" if writable else "read-only", why)
+                self.dht.announce_soon()
 
     async def _upkeep(self) -> None:
         assert self.dht is not None

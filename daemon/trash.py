@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -80,11 +81,12 @@ class Trash:
         self._clock = clock
 
     async def tidy(self) -> Tidied:
-        """Set strays aside and remove abandoned shards. A disk that does not let us is left as it is."""
+        """Set strays aside, count what is held, remove abandoned shards. A disk that refuses is left as it is."""
         try:
             names = await self._threads.disk(self._store.documents.names, "manifest")
             named = await self._named(names)
             strays = await self._strays(named)
+            await self._recount()
             removed, note = await self._abandoned(named, names)
         except (MoorageError, OSError) as error:
             # An unreadable manifest must not make its shards trash.
@@ -114,11 +116,19 @@ class Trash:
                 # A shard that is named and in its place is the scrub's business, whatever its head says.
                 if root is not None and in_place and root in named:
                     continue
-                await self._threads.disk(self._store.quarantine_stray, stray)
+                if not await self._threads.disk(self._store.quarantine_stray, stray):
+                    continue
                 where = stray.path.removeprefix(f"{self._folders.home}/")
                 finding = Finding(FindingKind.STRAY, holder=self._me, root=root, detail=f"{where} {stray.why}")
                 found.append(finding)
         return found
+
+    async def _recount(self) -> None:
+        """What cannot be counted now stays as it was; the rest of the tidying does not depend on it."""
+        steps = self._store.recount()
+        with suppress(MoorageError, OSError):
+            while await self._threads.disk(_take, steps):
+                pass
 
     async def _abandoned(self, named: NamedRoots, names: Sequence[ObjectId]) -> tuple[list[Finding], str]:
         """Remove what has had no name for a day, by what was noted in earlier sweeps: files' own times may lie."""

@@ -443,6 +443,20 @@ async def test_abandoned_shards_go_after_a_day_and_not_before(autojump_clock: ob
     assert [item.kind for item in report.repairs] == [FindingKind.REMOVED] * 3
 
 
+async def test_a_sweep_of_everything_corrects_the_count_of_shards(autojump_clock: object) -> None:
+    pool = CarePool()
+    puts = [pool.put(seed=number) for number in range(3)]
+    peer = pool.by_id[puts[0].holder(0, 0)]
+    pool.disk.unlink(pool.path(peer.peer, puts[0].root(0, 0)))
+    assert peer.store.statistics().shards == 9
+    async with pool.caring(peer.name):
+        await pool.job(peer.name)
+    assert peer.store.statistics().shards == 9 == len(list(peer.store.roots()))
+    used_bytes = peer.store.statistics().used_bytes
+    peer.store.start()
+    assert peer.store.statistics().used_bytes == used_bytes
+
+
 async def test_a_put_without_a_receipt_is_left_alone_for_a_day(autojump_clock: object) -> None:
     pool = CarePool()
     put = pool.put(with_receipt=False)

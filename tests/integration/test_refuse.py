@@ -156,7 +156,7 @@ def test_a_read_only_store_takes_nothing_and_says_so(pool: Pool, tmp_path: Path)
         assert pool.verify(kept["object"])["health"] == "full"
     finally:
         subprocess.run(["umount", "-l", str(incoming)], check=True)
-        # It stays read-only until an operator has looked and starts it again.
+        # It tries the disk again within a minute or two, or when it is started.
         pool.kill("peer-4")
 
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from client.challenge import targets_of
 from client.context import Client
 from client.locate import find_manifest
-from core.errors import MoorageError, StoreFullError, StoreReadOnlyError
+from core.errors import MoorageError, NotEnoughPeersError, StoreFullError, StoreReadOnlyError
 from core.ids import ObjectId
 from tests.sim.drive import DiskFaults
 from tests.sim.pool import SimPool
@@ -58,6 +58,23 @@ async def refusals(client: Client, pool: SimPool, name: ObjectId) -> list[Moorag
         except MoorageError as error:
             found.append(error)
     return found
+
+
+async def test_a_disk_that_takes_writes_again_is_used_again_by_nobodys_order(autojump_clock: MockClock) -> None:
+    async with World(2).running() as world:
+        pool = SimPool(world, peers=6, sites=3)
+        await pool.start()
+        await store(pool, some_files(1))
+        node = pool.peers[VICTIM]
+        node.drive.faults.read_only = True
+        with pytest.raises(NotEnoughPeersError, match=rf"failed: {VICTIM} .*Read-only"):
+            await store(pool, some_files(2))
+        await trio.sleep(120)
+        with pytest.raises(NotEnoughPeersError, match=rf"full or read-only: {VICTIM}"):
+            await store(pool, some_files(2))
+        node.drive.faults.read_only = False
+        await trio.sleep(150)
+        assert node.person.identity.peer in (await store(pool, some_files(2))).holders
 
 
 @pytest.mark.parametrize(

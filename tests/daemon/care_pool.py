@@ -433,17 +433,20 @@ class CarePool:
 
     def everything_is_whole(self, put: Put) -> bool:
         """Every shard at its first holder, every paper at every holder, nothing in quarantine."""
-        whole = all(
-            self.by_id[peer].store.have([root]) == [True] and self.by_id[peer].store.scan(root).whole
-            for _, _, root, peer in put.manifest.shards()
-        )
         papers = all(
             self.by_id[peer].store.documents.get("manifest", put.object) == put.manifest_file
             and self.by_id[peer].store.documents.get("receipt", put.object) == put.receipt_file
             for peer in put.manifest.holders()
         )
         empty = all(not self.disk.list_folder(item.home.path("quarantine")) for item in self.peers.values())
-        return whole and papers and empty
+        return self.is_whole(put) and papers and empty
+
+    def is_whole(self, put: Put) -> bool:
+        """Every shard at its first holder."""
+        return all(
+            self.by_id[peer].store.have([root]) == [True] and self.by_id[peer].store.scan(root).whole
+            for _, _, root, peer in put.manifest.shards()
+        )
 
 
 def _candidate(item: CarePeer) -> Candidate:

@@ -19,7 +19,7 @@ from core.ids import ObjectId, PeerId, ShardRoot
 from core.limits import CHUNK_BYTES
 from daemon.decide import Rebuild
 from daemon.rebuild import Rebuilder, Rebuilt
-from daemon.settings import Settings, SweepSettings
+from daemon.settings import RepairSettings, Settings, SweepSettings
 from daemon.visit import Seen, Visitor
 from tests.daemon.care_pool import SCHEME, CarePool, Put
 from wire.messages import Job, Read, StoreManifest, StoreReceipt
@@ -621,6 +621,35 @@ async def test_an_object_that_trips_over_a_bug_does_not_keep_the_others_from_the
     async with pool.caring("peer-1"):
         await trio.sleep(5 * 12 * 3600)
     assert [looks.count(put.object) in (4, 5, 6) for put in puts] == [True] * 4, looks
+
+
+@pytest.mark.parametrize("work", ["reading", "repairing"])
+async def test_an_ordered_repair_does_not_wait_for_a_paced_visit(autojump_clock: object, work: str) -> None:
+    slow = 0.01
+    settings = Settings(
+        sweep=SweepSettings(period_days=7, pace_mib_s=slow if work == "reading" else 0),
+        repair=RepairSettings(bandwidth_mib_s=slow if work == "repairing" else 0),
+    )
+    pool = CarePool(settings=settings)
+    large, other = pool.put([8 * CHUNK_BYTES] * 8, seed=1), pool.put([1000], seed=2)
+    holder = pool.by_id[large.holder(0, 1)]
+    for number in range(8):
+        pool.flip(pool.path(holder.peer, large.root(number, 1)), 70)
+    pool.disk.unlink(pool.path(holder.peer, other.root(0, other.manifest.groups[0].index(holder.peer))))
+    async with pool.caring(holder.name):
+        with pytest.raises(CorruptError):
+            await pool.view().request(holder.peer, Read(large.root(0, 1), 0, 1))
+        # The visit of the large object has begun, and takes many minutes.
+        await trio.sleep(100)
+        for _ in range(3):
+            began = trio.current_time()
+            await pool.job(holder.name, "repair", objects=[other.object])
+            assert trio.current_time() - began <= 2.5
+        assert not pool.is_whole(large)
+        assert pool.is_whole(other)
+        # It was not given up.
+        await trio.sleep(DAY_S / 4)
+        assert pool.everything_is_whole(large)
 
 
 async def test_a_peer_that_stays_away_is_replaced_after_its_grace_by_nobodys_order(autojump_clock: object) -> None:

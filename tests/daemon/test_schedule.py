@@ -21,6 +21,7 @@ from daemon.rollcall import EVERY_MAX_S as ROLL_CALL_EVERY_MAX_S
 from daemon.schedule import AGAIN_AFTER_S, next_turn
 from daemon.silence import LOOKED_AWAY_MAX_S, Silence
 from daemon.sweep import Progress, SweepReport
+from daemon.turns import STEP_PATIENCE_S, Turns
 from tests.sim.disk import SimDisk
 from tests.sim.drive import SimDrive
 from wire.messages import StartJob
@@ -248,6 +249,63 @@ def test_a_report_fits_a_frame_whatever_was_found() -> None:
     assert report.findings == tuple(findings[: len(report.findings)])
     assert report.left_off == 5000 - len(report.findings) > 0
     assert len(report.repairs) == 3
+
+
+# --- turns --------------------------------------------------------------------------------------
+
+
+async def test_an_order_lets_the_step_under_way_end_and_no_other_begin(autojump_clock: trio.testing.MockClock) -> None:
+    turns = Turns()
+    story: list[str] = []
+
+    async def background() -> None:
+        for number in range(3):
+            async with turns.step():
+                await trio.sleep(1)
+                story.append(f"step {number} at {trio.current_time():.1f}")
+
+    async def order(name: str) -> None:
+        async with turns.ordered():
+            story.append(f"{name} at {trio.current_time():.1f}")
+            await trio.sleep(10)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(background)
+        await trio.sleep(0.5)
+        nursery.start_soon(order, "order")
+        await trio.sleep(5)
+        nursery.start_soon(order, "another")
+    assert story == ["step 0 at 1.0", "order at 1.0", "another at 5.5", "step 1 at 16.5", "step 2 at 17.5"]
+
+
+async def test_a_step_that_hangs_holds_an_order_up_for_a_moment_only(autojump_clock: trio.testing.MockClock) -> None:
+    turns = Turns()
+
+    async def hang() -> None:
+        async with turns.step():
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hang)
+        await trio.testing.wait_all_tasks_blocked()
+        async with turns.ordered():
+            assert trio.current_time() == STEP_PATIENCE_S
+        nursery.cancel_scope.cancel()
+    async with turns.ordered():
+        assert trio.current_time() == STEP_PATIENCE_S
+
+
+async def test_paced_work_that_is_in_the_way_hurries_and_pays_for_it_later(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    turns = Turns()
+    pace = Pace(1.0, hurry=turns.until_ordered)
+    async with turns.ordered():
+        for _ in range(20):
+            await pace.take(1024 * 1024)
+        assert trio.current_time() == 0
+    await pace.take(1)
+    assert 19 <= trio.current_time() <= 20
 
 
 # --- pace ---------------------------------------------------------------------------------------

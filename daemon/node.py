@@ -26,7 +26,7 @@ from daemon.journal import Journal
 from daemon.server import Server
 from daemon.settings import Settings
 from daemon.space import PROBE_AFTER_S
-from daemon.store import ShardStore
+from daemon.store import ShardStore, StoreStatistics
 from daemon.supervise import supervise
 from dht.config import DhtConfig
 from dht.node import Dht
@@ -171,19 +171,25 @@ class Node:
             self.log.log("warning", "state-not-written", f"{path}: {error.strerror}")
 
     async def _watch_disk(self) -> None:
-        """Have the pool hear soon that the disk takes no more writes, and that one which refused takes them again.
+        """Have the pool hear soon that the disk takes nothing more, and that it takes shards again.
 
         Nobody sends shards to a peer that has no room: it must look for itself.
         """
         assert self.dht is not None
-        writable = not self.store.statistics().read_only
+        before = self.store.statistics()
         while True:
             await trio.sleep(PROBE_AFTER_S)
-            if await self.ports.threads.disk(self.store.takes_writes) != writable:
-                writable = not writable
-                why = self.store.statistics().read_only
-                self.log.log("info" if writable else "error", "writable" if writable else "read-only", why)
+            now = await self.ports.threads.disk(self._look_at_disk)
+            if bool(now.read_only) != bool(before.read_only):
+                kind = "read-only" if now.read_only else "writable"
+                self.log.log("error" if now.read_only else "info", kind, now.read_only)
+            if bool(now.available_bytes) != bool(before.available_bytes):
                 self.dht.announce_soon()
+            before = now
+
+    def _look_at_disk(self) -> StoreStatistics:
+        self.store.takes_writes()
+        return self.store.statistics()
 
     async def _upkeep(self) -> None:
         assert self.dht is not None

@@ -26,6 +26,11 @@ def read_only(faults: DiskFaults) -> None:
     faults.read_only = True
 
 
+def heal(faults: DiskFaults) -> None:
+    faults.read_only = False
+    faults.capacity_bytes = DiskFaults().capacity_bytes
+
+
 def full(faults: DiskFaults) -> None:
     faults.capacity_bytes = 0
 
@@ -60,19 +65,22 @@ async def refusals(client: Client, pool: SimPool, name: ObjectId) -> list[Moorag
     return found
 
 
-async def test_a_disk_that_takes_writes_again_is_used_again_by_nobodys_order(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(("spoil", "why"), [(read_only, "Read-only"), (full, "reserve")], ids=["read-only", "full"])
+async def test_a_disk_that_takes_writes_again_is_used_again_by_nobodys_order(
+    autojump_clock: MockClock, spoil: Callable[[DiskFaults], None], why: str
+) -> None:
     async with World(2).running() as world:
         pool = SimPool(world, peers=6, sites=3)
         await pool.start()
         await store(pool, some_files(1))
         node = pool.peers[VICTIM]
-        node.drive.faults.read_only = True
-        with pytest.raises(NotEnoughPeersError, match=rf"failed: {VICTIM} .*Read-only"):
+        spoil(node.drive.faults)
+        with pytest.raises(NotEnoughPeersError, match=rf"failed: {VICTIM} .*{why}"):
             await store(pool, some_files(2))
         await trio.sleep(120)
         with pytest.raises(NotEnoughPeersError, match=rf"full or read-only: {VICTIM}"):
             await store(pool, some_files(2))
-        node.drive.faults.read_only = False
+        heal(node.drive.faults)
         await trio.sleep(150)
         assert node.person.identity.peer in (await store(pool, some_files(2))).holders
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from client.candidates import candidate_of
 from core.errors import MoorageError, NotEnoughPeersError, PeerUnavailableError
 from core.ids import PeerId
 from dht.records import PeerRecord
@@ -75,13 +76,10 @@ class Placer:
         return found
 
     def _failures(self) -> str:
-        if not self.failed:
-            return ""
-        return "; failed: " + ", ".join(f"{self.name_of(peer)} ({error})" for peer, error in self.failed.items())
-
-
-def candidate_of(record: PeerRecord) -> Candidate:
-    """A peer as placement sees it. A full peer keeps a token weight, so that errors can name it."""
-    return Candidate(
-        record.identity.peer, record.identity.organisation, record.identity.site, max(1, record.free_bytes)
-    )
+        full = [record.identity.name for record in self._live if not (record.free_bytes or record.draining)]
+        failed = [f"{self.name_of(peer)} ({error})" for peer, error in self.failed.items()]
+        return "".join(
+            f"; {words}: {', '.join(names)}"
+            for words, names in (("full or read-only", full), ("failed", failed))
+            if names
+        )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from anchor.manifest import Manifest
 from client.asker import Asker, Directory
+from client.candidates import candidate_of
 from client.challenge import Challenger
 from client.health import Examination, ShardState, spread_over
 from client.look import Look, OwnLook
@@ -17,7 +18,6 @@ from client.papers import Papers
 from core.findings import Finding, FindingKind
 from core.ids import ObjectId
 from core.ports import Chance, Threads
-from dht.records import PeerRecord
 from erasure.placement import Candidate
 from erasure.spread import Spread
 
@@ -25,12 +25,6 @@ from erasure.spread import Spread
 RECORD_AGE_MAX_S = 48 * 3600.0
 # Of each shard. Over 12,288 shares of a 500 MB study at 4+2 this sees 32 at every holder.
 SAMPLES = 4
-
-
-def candidate_of(record: PeerRecord) -> Candidate:
-    """A peer as a repair's placement sees it; one that is full or draining gets nothing new."""
-    identity = record.identity
-    return Candidate(record.peer, identity.organisation, identity.site, 0 if record.draining else record.free_bytes)
 
 
 async def examine(

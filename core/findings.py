@@ -44,6 +44,8 @@ class FindingKind(StrEnum):
     MANIFEST_CORRUPT = "manifest-corrupt"
     RECEIPT_MISSING = "receipt-missing"
     RECEIPT_CORRUPT = "receipt-corrupt"
+    OWNER_LEFT = "owner-left"
+    """The organisation that stored the object is not on the roster any more. The object is kept, and whole."""
     # What was done about it.
     QUARANTINED = "quarantined"
     REPAIRED = "repaired"

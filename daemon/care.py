@@ -35,6 +35,7 @@ from daemon.store import ShardStore
 from daemon.supervise import supervise
 from daemon.sweep import Progress, Sweeper, SweepReport
 from daemon.trash import Trash
+from daemon.turns import InTurn, Turns
 from daemon.visit import Visitor
 from wire.messages import Job, Message, PollJob, StartJob
 
@@ -114,12 +115,13 @@ class Care:
         self._guests = Guests(
             home.identity, home.tls_key, publisher=pool, store=store, threads=ports.threads, clock=ports.clock
         )
-        self._exclusive = trio.Lock()
+        self._turns = Turns()
         # What somebody waits for runs as fast as it can; what nobody asked for stands back.
-        self._at_once = self._sweeper(Pace(0.0), Pace(0.0))
+        self._at_once = self._sweeper(Pace(0.0), Pace(0.0), self._asker, Turns())
         quiet_s = Traffic(served).quiet_s
         reading = Pace(settings.sweep.pace_mib_s, quiet_s)
-        self._by_and_by = self._sweeper(reading, Pace(settings.repair.bandwidth_mib_s))
+        repairing = Pace(settings.repair.bandwidth_mib_s, hurry=self._turns.until_ordered)
+        self._by_and_by = self._sweeper(reading, repairing, InTurn(self._asker, self._turns), self._turns)
         self._jobs = Jobs(self._run_job)
         self._schedule = self._make_schedule(minute_of_day)
         self._roll_call = self._make_roll_call()
@@ -134,7 +136,7 @@ class Care:
             clock=ports.clock,
             chance=ports.chance,
             minute_of_day=minute_of_day,
-            exclusive=self._exclusive,
+            turns=self._turns,
             suspects=self._suspects,
         )
 
@@ -149,9 +151,10 @@ class Care:
             chance=ports.chance,
             grace_s=settings.repair.grace_s,
             given_up=self._schedule.hurry,
+            remember=self._by_and_by.remember_silence,
         )
 
-    def _sweeper(self, reading: Pace, repairing: Pace) -> Sweeper:
+    def _sweeper(self, reading: Pace, repairing: Pace, looking: Asker, turns: Turns) -> Sweeper:
         ports, store, asker = self._ports, self._store, self._asker
         threads, clock = ports.threads, ports.clock
         shelf = Shelf(
@@ -162,6 +165,7 @@ class Care:
             asker=asker,
             directory=self._pool,
             clock=clock,
+            was_whole=self._was_whole,
         )
         repairer = Repairer(
             self._me,
@@ -172,17 +176,18 @@ class Care:
             clock=clock,
             pace=repairing,
             relocations=OwnLog(ports.disk, self._home, threads, clock),
+            turns=turns,
         )
         visitor = Visitor(
             self._me,
-            asker=asker,
+            asker=looking,
             directory=self._pool,
             store=store,
             threads=threads,
             clock=clock,
             chance=ports.chance,
             shelf=shelf,
-            scrubber=Scrubber(store, threads, reading, self._me),
+            scrubber=Scrubber(store, threads, reading, self._me, turns),
             repairer=repairer,
             guests=self._guests,
             silence=self._silence,
@@ -197,12 +202,18 @@ class Care:
             clock=clock,
             chance=ports.chance,
             visitor=visitor,
-            trash=Trash(self._me, self._home.folder, disk=ports.disk, store=store, threads=threads, clock=clock),
+            trash=Trash(
+                self._me, self._home.folder, disk=ports.disk, store=store, threads=threads, clock=clock, turns=turns
+            ),
             journal=self._journal,
             book=self._book,
             silence=self._silence,
             silence_path=self._home.path(SILENCE_FILE),
         )
+
+    def _was_whole(self, name: ObjectId) -> bool:
+        entry = self._book.get(name)
+        return entry is not None and entry.verified_s > 0
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -253,7 +264,7 @@ class Care:
 
     async def _run_job(self, order: StartJob, progress: Progress) -> SweepReport:
         """A repair looks in full: what it does not see it cannot mend."""
-        async with self._exclusive:
+        async with self._turns.ordered():
             names = sorted(set(order.objects)) or await self._at_once.held()
             full = order.full or order.job == "repair"
             report = await self._at_once.sweep(names, full=full, grace=order.grace, by_order=True, progress=progress)

@@ -16,6 +16,7 @@ from core.errors import MalformedError, MalformedIdError
 from core.ids import ObjectId
 from core.ports import Disk
 from core.schema import Fields
+from daemon.mutex import new_mutex
 
 ENTRY_MAX_BYTES = 1024
 SECONDS_MAX = 2**40
@@ -49,13 +50,14 @@ class CareSummary:
 
 
 class CareBook:
-    """``load``, ``note`` and ``forget`` are jobs for ``Threads.disk``, one at a time. They raise OSError."""
+    """``load`` comes first; it, ``note`` and ``forget`` are jobs for ``Threads.disk``. They raise OSError."""
 
     def __init__(self, disk: Disk, folder: str) -> None:
         self._disk = disk
         self._folder = folder
         self._entries: Mapping[ObjectId, CareEntry] = {}
         self._writes = 0
+        self._mutex = new_mutex()
 
     def load(self) -> None:
         """Damaged entries count as never seen."""
@@ -80,15 +82,17 @@ class CareBook:
 
     def note_all(self, entries: Mapping[ObjectId, CareEntry]) -> None:
         """Durably, one file each."""
-        for name, entry in entries.items():
-            self._writes += 1
-            write_file(self._disk, f"{self._folder}/{name}", _pack_entry(entry), token=str(self._writes))
-        self._entries = {**self._entries, **entries}
+        with self._mutex:
+            for name, entry in entries.items():
+                self._writes += 1
+                write_file(self._disk, f"{self._folder}/{name}", _pack_entry(entry), token=str(self._writes))
+            self._entries = {**self._entries, **entries}
 
     def forget(self, name: ObjectId) -> None:
-        if name in self._entries:
-            self._entries = {known: entry for known, entry in self._entries.items() if known != name}
-            self._disk.unlink(f"{self._folder}/{name}")
+        with self._mutex:
+            if name in self._entries:
+                self._entries = {known: entry for known, entry in self._entries.items() if known != name}
+                self._disk.unlink(f"{self._folder}/{name}")
 
     def entries(self) -> Mapping[ObjectId, CareEntry]:
         """As of now; later notes make a new mapping, so that any task may walk this one."""

@@ -12,6 +12,8 @@ from daemon.faults import read_fault
 from daemon.folders import Folders, is_fan_out, root_of_name
 from erasure.shardfile import HEAD_BYTES, parse_head
 
+_NO_FAN_OUT = "is not one of the folders 00 to ff"
+
 
 @dataclass(frozen=True, slots=True)
 class Stray:
@@ -62,12 +64,12 @@ def walk_strays(disk: Disk, folders: Folders) -> Iterator[Stray]:
     for outer in _top(disk, folders):
         outer_path = f"{folders.shards}/{outer}"
         if not is_fan_out(outer):
-            yield Stray(outer_path, "is not one of the folders 00 to ff")
+            yield Stray(outer_path, _NO_FAN_OUT)
             continue
         for inner in (yield from _listed(disk, outer_path)):
             inner_path = f"{outer_path}/{inner}"
             if not is_fan_out(inner):
-                yield Stray(inner_path, "is not one of the folders 00 to ff")
+                yield Stray(inner_path, _NO_FAN_OUT)
                 continue
             for name in (yield from _listed(disk, inner_path)):
                 why = _what_is_wrong(disk, folders, f"{inner_path}/{name}", name)
@@ -82,6 +84,21 @@ def _listed(disk: Disk, folder: str) -> Generator[Stray, None, list[str]]:
     except OSError as error:
         yield Stray(folder, f"cannot be listed: {error}")
         return []
+
+
+def why_stray(disk: Disk, folders: Folders, path: str) -> str:
+    """Why ``path`` is a stray, seen anew; empty when it is none. Raises OSError."""
+    parts = path.removeprefix(f"{folders.shards}/").split("/")
+    if not all(map(is_fan_out, parts[:2])):
+        return _NO_FAN_OUT
+    if len(parts) == 3:
+        return _what_is_wrong(disk, folders, path, parts[2])
+    # One of our own folders is a stray while it cannot be listed.
+    try:
+        disk.list_folder(path)
+    except OSError as error:
+        return f"cannot be listed: {error}"
+    return ""
 
 
 def _what_is_wrong(disk: Disk, folders: Folders, path: str, name: str) -> str:

@@ -37,6 +37,7 @@ class DocumentStore:
         self._quarantine = quarantine
         self._mutex = new_mutex()
         self._writes = 0
+        self._bytes = 0
 
     def _folder(self, kind: DocumentKind) -> str:
         return self._folders.manifests if kind == "manifest" else self._folders.receipts
@@ -49,13 +50,21 @@ class DocumentStore:
         found = self._disk.stat(self._path(kind, name))
         return found.size_bytes if found else 0
 
-    def start(self) -> int:
-        """Make the folders; the bytes of all documents. Raises OSError."""
-        total = 0
+    def start(self) -> None:
+        """Make the folders, count what is in them. Raises OSError, CorruptError."""
         for kind in KINDS:
             self._disk.make_folders(self._folder(kind))
-            total += sum(self._size(kind, name) for name in self.names(kind))
-        return total
+        self.recount()
+
+    def recount(self) -> None:
+        """Correct the figures: files may have come and gone behind our back. Raises OSError, CorruptError."""
+        with self._mutex:
+            counted = sum(self._size(kind, name) for kind in KINDS for name in self.names(kind))
+            self._use(counted - self._bytes)
+
+    def _use(self, size_bytes: int) -> None:
+        self._bytes += size_bytes
+        self._space.use(size_bytes)
 
     def clean(self) -> None:
         """Delete what a crash left half written, before the first ``put``. Raises OSError."""
@@ -83,7 +92,7 @@ class DocumentStore:
                 self._writes += 1
                 before = self._size(kind, name)
                 write_file(self._disk, self._path(kind, name), data, token=str(self._writes))
-                self._space.use(len(data) - before)
+                self._use(len(data) - before)
         finally:
             self._space.end(reservation)
 
@@ -134,7 +143,7 @@ class DocumentStore:
             if not size_bytes:
                 return False
             self._quarantine.take(self._path(kind, name), f"{kind}.{name}")
-            self._space.use(-size_bytes)
+            self._use(-size_bytes)
             return True
 
     def discard_quarantined(self, kind: DocumentKind, name: ObjectId) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from client.asker import Asker, Directory
+from client.candidates import candidate_of
 from client.tasks import open_crew
-from client.verify import candidate_of
 from core.errors import MoorageError
 from core.ids import PeerId, ShardRoot
 from core.limits import DISK_DEADLINE_S
@@ -43,10 +43,10 @@ class Hands:
         return [candidate_of(record) for record in records if record.peer in answered]
 
     async def store_papers(self, subject: Subject, peer: PeerId) -> None:
-        """Manifest, then receipt, durably at ``peer``. Raises MoorageError."""
-        await self.restore(peer, StoreManifest(subject.object, subject.manifest_file))
+        """Receipt, then manifest, durably at ``peer``: the one may have to vouch for the other. Raises MoorageError."""
         if subject.receipt_file is not None:
             await self.restore(peer, StoreReceipt(subject.object, subject.receipt_file))
+        await self.restore(peer, StoreManifest(subject.object, subject.manifest_file))
 
     async def restore(self, holder: PeerId, message: StoreManifest | StoreReceipt) -> None:
         """Store one paper durably at ``holder``. Raises MoorageError."""

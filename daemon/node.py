@@ -7,8 +7,6 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 
 import trio
 
-from anchor.manifest import parse_manifest
-from anchor.receipt import check_receipt, parse_receipt
 from client.bootstrap import OWN_FILE, first_addresses
 from client.home import Home
 from client.peers import Peers
@@ -16,17 +14,19 @@ from client.status import PeerStatus
 from client.tasks import open_crew
 from core.durable import write_file
 from core.encoding import encode
-from core.errors import CorruptError, HomeError, MoorageError, RefusedError
+from core.errors import HomeError, MoorageError
 from core.ids import ObjectId, ShardRoot
 from core.limits import FRAME_BODY_MAX_BYTES
 from core.ports import Address, Ports
+from daemon.admission import check_document
 from daemon.care import Care
 from daemon.documents import DocumentKind
 from daemon.eventlog import EventLog
 from daemon.journal import Journal
 from daemon.server import Server
 from daemon.settings import Settings
-from daemon.store import ShardStore
+from daemon.space import PROBE_AFTER_S
+from daemon.store import ShardStore, StoreStatistics
 from daemon.supervise import supervise
 from dht.config import DhtConfig
 from dht.node import Dht
@@ -115,6 +115,7 @@ class Node:
         addresses = await disk(first_addresses, self.ports.disk, self.home)
         await self.dht.bootstrap([*self.settings.network.seeds, *addresses])
         self.crew.start_soon(supervise, "upkeep", self._upkeep, self.log)
+        self.crew.start_soon(supervise, "disk", self._watch_disk, self.log)
         self.crew.start_soon(self.care.run)
         self.log.log("info", "started", address=str(self.address), shards=self.store.statistics().shards)
 
@@ -169,6 +170,27 @@ class Node:
         except OSError as error:
             self.log.log("warning", "state-not-written", f"{path}: {error.strerror}")
 
+    async def _watch_disk(self) -> None:
+        """Have the pool hear soon that the disk takes nothing more, and that it takes shards again.
+
+        Nobody sends shards to a peer that has no room: it must look for itself.
+        """
+        assert self.dht is not None
+        before = self.store.statistics()
+        while True:
+            await trio.sleep(PROBE_AFTER_S)
+            now = await self.ports.threads.disk(self._look_at_disk)
+            if bool(now.read_only) != bool(before.read_only):
+                kind = "read-only" if now.read_only else "writable"
+                self.log.log("error" if now.read_only else "info", kind, now.read_only)
+            if bool(now.available_bytes) != bool(before.available_bytes):
+                self.dht.announce_soon()
+            before = now
+
+    def _look_at_disk(self) -> StoreStatistics:
+        self.store.takes_writes()
+        return self.store.statistics()
+
     async def _upkeep(self) -> None:
         assert self.dht is not None
         await self.dht.run_upkeep(self.make_record, keep=self._save_records)
@@ -212,16 +234,7 @@ class Node:
         return self.home.hello()
 
     def check_document(self, kind: DocumentKind, name: ObjectId, data: bytes) -> None:
-        """Only what this pool's roster vouches for is kept. Raises MoorageError."""
-        roster = self.home.roster
-        if kind == "manifest":
-            manifest = parse_manifest(data, expected=name)
-            if manifest.pool != roster.pool or roster.organisation_of_key(manifest.owner_key) is None:
-                raise RefusedError(f"manifest {name.short} is not of an organisation of this pool")
-            return
-        statement = check_receipt(parse_receipt(data), pinned_pool=roster.pool)
-        if statement.object != name:
-            raise CorruptError(f"the receipt proves object {statement.object.short}, not {name.short}")
+        check_document(kind, name, data, self.home.roster, lambda wanted: self.store.documents.get("receipt", wanted))
 
     def document_stored(self, kind: DocumentKind, name: ObjectId) -> None:
         assert self.care is not None

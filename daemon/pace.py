@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -27,11 +27,18 @@ class Pace:
     Args:
         mib_s: at most so many MiB a second on average; 0: no limit.
         quiet_s: for how many seconds nobody has been served.
+        hurry: returns when work that waits here should come to an end; what it takes then is waited for later.
     """
 
-    def __init__(self, mib_s: float, quiet_s: Callable[[], float] = always_quiet) -> None:
+    def __init__(
+        self,
+        mib_s: float,
+        quiet_s: Callable[[], float] = always_quiet,
+        hurry: Callable[[], Awaitable[None]] = trio.sleep_forever,
+    ) -> None:
         self._bytes_s = mib_s * MIB
         self._quiet_s = quiet_s
+        self._hurry = hurry
         self._free_at = float("-inf")
 
     async def take(self, size_bytes: int) -> None:
@@ -43,7 +50,9 @@ class Pace:
         now = trio.current_time()
         start = max(self._free_at, now - BURST_S)
         self._free_at = start + size_bytes / self._bytes_s
-        await trio.sleep(max(0.0, start - now))
+        await trio.lowlevel.checkpoint()
+        with trio.move_on_after(max(0.0, start - now)):
+            await self._hurry()
 
     async def _stand_back(self) -> None:
         with trio.move_on_after(STAND_BACK_MAX_S):

@@ -19,11 +19,15 @@ from daemon.pace import Pace
 from daemon.rebuild import Rebuilder, Rebuilt
 from daemon.store import ShardStore
 from daemon.subject import Subject
+from daemon.turns import Turns
 from erasure.placement import Candidate
 from wire.messages import StoreManifest, StoreReceipt
 
 # Every further round has lost a peer that refused its shard; after these the next sweep goes on.
 ROUNDS_MAX = 4
+
+
+_MANIFEST_FAULTS = (FindingKind.MANIFEST_MISSING, FindingKind.MANIFEST_CORRUPT)
 
 
 class Relocations(Protocol):
@@ -57,6 +61,7 @@ class Repairer:
         clock: Clock,
         pace: Pace,
         relocations: Relocations,
+        turns: Turns,
     ) -> None:
         self._me = me
         self._asker = asker
@@ -64,6 +69,7 @@ class Repairer:
         self._clock = clock
         self._pace = pace
         self._relocations = relocations
+        self._turns = turns
         self._hands = Hands(asker, directory, store, threads)
 
     async def repair(
@@ -78,7 +84,9 @@ class Repairer:
         Never raises for what holders do.
         """
         rebuilder = Rebuilder(self._asker, self._threads, self._pace, subject.object, subject.manifest, near=self._me)
-        work = _Work(self._me, self._hands, rebuilder, subject, examination, given_up, everywhere=everywhere)
+        work = _Work(
+            self._me, self._hands, rebuilder, subject, examination, given_up, self._turns, everywhere=everywhere
+        )
         if everywhere:
             await work.restore_papers(examination.findings)
         for _ in range(ROUNDS_MAX):
@@ -104,6 +112,7 @@ class _Work:
         subject: Subject,
         examination: Examination,
         given_up: Collection[PeerId],
+        turns: Turns,
         *,
         everywhere: bool,
     ) -> None:
@@ -112,6 +121,7 @@ class _Work:
         self._rebuilder = rebuilder
         self._subject = subject
         self._given_up = given_up
+        self._turns = turns
         self._everywhere = everywhere
         self._states = {(state.extent, state.share): state for state in examination.states}
         self._unfit: set[PeerId] = set()
@@ -127,10 +137,11 @@ class _Work:
 
     async def restore_papers(self, findings: Sequence[Finding]) -> None:
         """Give holders a good copy for each that was found missing or damaged."""
-        for finding in findings:
-            subject = self._subject
+        subject = self._subject
+        # Receipts first: where the owner has left the pool, a manifest is taken on the receipt's word.
+        for finding in sorted(findings, key=lambda one: one.kind in _MANIFEST_FAULTS):
             match finding.kind:
-                case FindingKind.MANIFEST_MISSING | FindingKind.MANIFEST_CORRUPT:
+                case kind if kind in _MANIFEST_FAULTS:
                     message: StoreManifest | StoreReceipt = StoreManifest(subject.object, subject.manifest_file)
                 case FindingKind.RECEIPT_MISSING | FindingKind.RECEIPT_CORRUPT if subject.receipt_file is not None:
                     message = StoreReceipt(subject.object, subject.receipt_file)
@@ -156,8 +167,9 @@ class _Work:
         plan = await self._plan()
         failures = len(self._unfit)
         for rebuild in plan:
-            if await self._prepare(rebuild):
-                self._take(rebuild, await self._rebuild(rebuild))
+            async with self._turns.step():
+                if await self._prepare(rebuild):
+                    self._take(rebuild, await self._rebuild(rebuild))
         return len(self._unfit) > failures
 
     async def _plan(self) -> tuple[Rebuild, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -23,7 +23,7 @@ AT_ONCE = 8
 
 
 class RollCall:
-    """``given_up`` is called when the grace of some silent peer has ended since the last call."""
+    """``remember`` is called after every round, ``given_up`` when some peer's grace has ended since the last one."""
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class RollCall:
         chance: Chance,
         grace_s: float,
         given_up: Callable[[], None],
+        remember: Callable[[], Awaitable[None]],
     ) -> None:
         self._me = me
         self._asker = asker
@@ -45,15 +46,17 @@ class RollCall:
         self._random = chance.stream("roll call")
         self._grace_s = grace_s
         self._given_up = given_up
+        self._remember = remember
 
     async def run(self) -> None:
         """Until cancelled."""
         every_s = min(EVERY_MAX_S, max(EVERY_MIN_S, self._grace_s / 4))
-        gone = self._silence.given_up(self._clock.now(), self._grace_s)
+        gone = self._silence.given_up(self._grace_s)
         while True:
             await trio.sleep(every_s * self._random.uniform(0.8, 1.2))
             await self.call()
-            now_gone = self._silence.given_up(self._clock.now(), self._grace_s)
+            await self._remember()
+            now_gone = self._silence.given_up(self._grace_s)
             if now_gone - gone:
                 self._given_up()
             gone = now_gone

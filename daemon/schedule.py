@@ -17,6 +17,7 @@ from core.ports import Chance, Clock, Threads
 from daemon.carebook import CareBook, CareEntry
 from daemon.settings import SweepSettings
 from daemon.sweep import Sweeper
+from daemon.turns import Turns
 
 # An idle peer wakes no more often than this, and not much less, so that clock jumps do not matter for long.
 WAKE_MIN_S = 10.0
@@ -61,7 +62,7 @@ class Schedule:
 
     Args:
         minute_of_day: local time of the host for a time in seconds since 1970, for the daily window.
-        exclusive: held while an object is visited, so that a job and the schedule do not read the disk at once.
+        turns: nothing is begun while somebody waits for a job.
         suspects: objects with shards in which a reader met damage that is still there.
     """
 
@@ -75,7 +76,7 @@ class Schedule:
         clock: Clock,
         chance: Chance,
         minute_of_day: Callable[[float], int],
-        exclusive: trio.Lock,
+        turns: Turns,
         suspects: Callable[[], Awaitable[list[ObjectId]]],
     ) -> None:
         self._settings = settings
@@ -85,7 +86,7 @@ class Schedule:
         self._clock = clock
         self._random = chance.stream("schedule")
         self._minute_of_day = minute_of_day
-        self._exclusive = exclusive
+        self._turns = turns
         self._suspects = suspects
         self._hurry_since_s = 0
         self._suspect_at = float("inf")
@@ -137,8 +138,7 @@ class Schedule:
             )
             if now_s >= self._tidy_at_s:
                 self._tidy_at_s = now_s + self._tidy_every_s
-                async with self._exclusive:
-                    await self._sweeper.tidy()
+                await self._sweeper.tidy()
             elif turn is not None and turn.due_s <= now_s:
                 await self._visit(turn.object)
             else:
@@ -148,8 +148,10 @@ class Schedule:
 
     async def _visit(self, name: ObjectId) -> None:
         try:
-            async with self._exclusive:
-                await self._sweeper.sweep([name], full=False, grace=True, by_order=False)
+            async with self._turns.step():
+                # Not before an ordered job is done; then step by step.
+                pass
+            await self._sweeper.sweep([name], full=False, grace=True, by_order=False)
         except Exception:  # whatever became of it, its next turn comes in a period: it cannot hold up the others
             await self._seen(name)
             raise

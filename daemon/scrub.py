@@ -14,6 +14,7 @@ from core.limits import ROOTS_PER_REQUEST_MAX
 from core.ports import Threads
 from daemon.pace import Pace
 from daemon.store import ShardStore
+from daemon.turns import Turns
 from erasure.shardfile import ShardReport
 
 DETAIL_MAX_CHARACTERS = 200
@@ -41,11 +42,12 @@ def verdict_of(report: ShardReport) -> Verdict:
 
 
 class Scrubber:
-    def __init__(self, store: ShardStore, threads: Threads, pace: Pace, me: PeerId) -> None:
+    def __init__(self, store: ShardStore, threads: Threads, pace: Pace, me: PeerId, turns: Turns) -> None:
         self._store = store
         self._threads = threads
         self._pace = pace
         self._me = me
+        self._turns = turns
 
     async def scrub(self, manifest: Manifest) -> Scrubbed:
         """Look at all shards of the object that are here or should be.
@@ -76,7 +78,8 @@ class Scrubber:
 
     async def _look(self, root: ShardRoot) -> Verdict:
         try:
-            return verdict_of(await self._threads.disk(self._store.scan, root))
+            async with self._turns.step():
+                return verdict_of(await self._threads.disk(self._store.scan, root))
         except MoorageError as error:
             return Verdict(status_of(error), detail=str(error)[:DETAIL_MAX_CHARACTERS])
 
@@ -86,7 +89,8 @@ class Scrubber:
         for at in range(0, len(roots), ROOTS_PER_REQUEST_MAX):
             part = roots[at : at + ROOTS_PER_REQUEST_MAX]
             try:
-                flags = await self._threads.disk(self._store.have, part)
+                async with self._turns.step():
+                    flags = await self._threads.disk(self._store.have, part)
             except MoorageError:
                 # A disk that does not answer says so again when the peer's own shards are read.
                 break

@@ -109,9 +109,9 @@ class SweepSettings:
 
 @dataclass(frozen=True, slots=True)
 class RepairSettings:
-    """``grace_hours``: how long a holder may be silent before its shards are rebuilt elsewhere.
+    """``grace_hours``: how long a holder may be seen silent before its shards are rebuilt elsewhere.
 
-    ``bandwidth_mib_s``: what repair may take from the network; 0 means no limit.
+    ``bandwidth_mib_s``: what background repair may take from the network; 0 means no limit.
     """
 
     grace_hours: float = 24.0

@@ -27,7 +27,8 @@ class Shelved:
     """An object's papers after a look at them.
 
     ``subject`` is None when nothing can be done for the object now. ``fresh``: it is being put, and has no receipt
-    yet; ``trash``: its put was given up, nobody was told that it is stored.
+    yet; ``trash``: its put was given up, nobody was told that it is stored. Where there is any doubt, it is neither:
+    what was acknowledged is never trash, and its papers may have been lost at many holders at once.
     """
 
     subject: Subject | None
@@ -38,6 +39,8 @@ class Shelved:
 
 
 class Shelf:
+    """``was_whole``: whether an earlier look found the object whole, receipts included."""
+
     def __init__(
         self,
         me: PeerId,
@@ -48,6 +51,7 @@ class Shelf:
         asker: Asker,
         directory: Directory,
         clock: Clock,
+        was_whole: Callable[[ObjectId], bool],
     ) -> None:
         self._me = me
         self._roster = roster
@@ -56,6 +60,7 @@ class Shelf:
         self._asker = asker
         self._directory = directory
         self._clock = clock
+        self._was_whole = was_whole
 
     async def look(self, name: ObjectId) -> Shelved:
         """Read and check both papers of one object; fetch what is missing or damaged. Never raises for copies."""
@@ -69,9 +74,7 @@ class Shelf:
         except MoorageError as error:
             look.fault(error, GetManifest(name))
             return look.result(None)
-        if manifest.pool != self._roster().pool or self._roster().organisation_of_key(manifest.owner_key) is None:
-            detail = "its owner is not an organisation of this pool's current roster"
-            look.findings.append(Finding(FindingKind.MANIFEST_CORRUPT, name, self._me, detail=detail))
+        look.findings += _strange(manifest, self._roster(), name, self._me)
         receipt_file = await self._receipt_file(look, papers, manifest)
         return look.result(Subject(name, manifest, manifest_file, receipt_file))
 
@@ -81,8 +84,10 @@ class Shelf:
         except MoorageError as error:
             if look.fault(error, GetManifest(look.object)) is None:
                 return None
-        known = [record.peer for record in self._directory.known_peers() if record.peer != self._me]
-        return await self._restore(look, "manifest", papers.manifest, known)
+        return await self._restore(look, "manifest", papers.manifest, self._known())
+
+    def _known(self) -> list[PeerId]:
+        return [record.peer for record in self._directory.known_peers() if record.peer != self._me]
 
     async def _receipt_file(self, look: _Look, papers: Papers, manifest: Manifest) -> bytes | None:
         question = GetReceipt(look.object)
@@ -98,17 +103,26 @@ class Shelf:
             fault = look.fault(error, question)
             if fault is None or fault.kind is FindingKind.NEWER_VERSION:
                 return None
-        others = [peer for peer in manifest.holders() if peer != self._me]
-        nobody_knows = _Tally(len(others))
-        found = await self._restore(look, "receipt", papers.receipt, others, nobody_knows)
-        age_s = self._clock.now() - manifest.created_s
-        if missing and found is None and age_s <= UNCOMMITTED_MAX_S:
-            look.fresh = True
-        elif missing and found is None and nobody_knows.complete:
-            look.trash = True
-        elif missing and fault is not None:
+        nobody_knows = _Tally()
+        firsts = [peer for peer in manifest.holders() if peer != self._me]
+        found = await self._restore(look, "receipt", papers.receipt, firsts, nobody_knows)
+        look.fresh = missing and found is None and self._clock.now() - manifest.created_s <= UNCOMMITTED_MAX_S
+        if found is None and not look.fresh:
+            # First holders may all have come back empty, while those that took over from them have what is left.
+            others = await self._who_took_over(look.object, firsts)
+            found = await self._restore(look, "receipt", papers.receipt, others, nobody_knows)
+            # Nobody takes over what is being put: papers that came here as a guest's were not given up before that.
+            first = self._me in manifest.holders()
+            no_receipt = missing and found is None and nobody_knows.complete
+            look.trash = no_receipt and first and not self._was_whole(look.object)
+        if missing and fault is not None and not (look.fresh or look.trash):
             look.findings.append(fault)
         return found
+
+    async def _who_took_over(self, name: ObjectId, firsts: Sequence[PeerId]) -> list[PeerId]:
+        """Whoever may have papers and is no first holder: those that announce shards, and all that are known."""
+        announced = [record.peer for record in await self._directory.providers(name)]
+        return sorted({*announced, *self._known()} - {self._me, *firsts})
 
     async def _restore(
         self,
@@ -124,7 +138,7 @@ class Shelf:
                 data = await fetch(holder)
             except MoorageError as error:
                 if tally is not None:
-                    tally.without += isinstance(error, NoSuchShardError)
+                    tally.complete &= isinstance(error, NoSuchShardError)
                 continue
             try:
                 await self._threads.disk(self._documents.put, kind, look.object, data)
@@ -140,16 +154,22 @@ def _parse(manifest_file: bytes, name: ObjectId) -> Manifest:
     return parse_manifest(manifest_file, expected=name)
 
 
+def _strange(manifest: Manifest, roster: Roster, name: ObjectId, me: PeerId) -> list[Finding]:
+    """What the roster says against a manifest. An organisation may leave; what it stored is kept all the same."""
+    if manifest.pool != roster.pool:
+        detail = "it belongs to another pool"
+        return [Finding(FindingKind.MANIFEST_CORRUPT, name, me, detail=detail)]
+    if roster.organisation_of_key(manifest.owner_key) is None:
+        detail = "the organisation that stored it is not on the roster any more; it is kept"
+        return [Finding(FindingKind.OWNER_LEFT, name, me, detail=detail)]
+    return []
+
+
 @dataclass(slots=True)
 class _Tally:
-    """How many of the other holders say that they have none."""
+    """``complete``: all that were asked say that they have none. Silence and damage say nothing."""
 
-    holders: int
-    without: int = 0
-
-    @property
-    def complete(self) -> bool:
-        return self.without == self.holders
+    complete: bool = True
 
 
 class _Look:

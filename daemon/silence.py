@@ -1,11 +1,14 @@
-"""Since when each peer has been silent: silence is not loss until its grace has ended.
+"""How long each peer has been silent: silence is not loss until its grace has ended.
 
-Kept in one small file, so that a restart of this peer does not begin everybody's grace anew.
+Only silence that this peer has observed counts. While it did not run, was suspended, or its clock jumped, nobody was
+asked, so nobody was silent: a peer that comes back after a long stop finds others away that may have stopped with it.
+What was observed is kept in one small file, so that a restart does not begin everybody's grace anew either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from core.durable import read_file, write_file
 from core.encoding import Value, decode, encode
@@ -19,51 +22,73 @@ from core.schema import Fields
 PEERS_MAX = 4096
 FILE_MAX_BYTES = 1 * MIB
 SECONDS_MAX = 2**40
+# Two looks that are further apart were not made by a daemon that ran all the time: roll is called every hour or so.
+LOOKED_AWAY_MAX_S = 2 * 3600.0
+# However long somebody was silent before a restart: so much, or a whole grace if that is shorter, is seen after it.
+SEEN_SINCE_START_MIN_S = 3600.0
+# A file that is so much behind is as good as new, and is not written for every object of a sweep.
+SAVED_STEP_S = 600
+
+
+@dataclass(slots=True)
+class _Spell:
+    """One peer's silence, in seconds: observed in earlier runs and in this one; the last look was at ``last_s``."""
+
+    earlier_s: float
+    seen_s: float
+    last_s: float | None
+
+    @property
+    def observed_s(self) -> float:
+        return self.earlier_s + self.seen_s
 
 
 class Silence:
     """Plain memory; ``load`` and ``save`` are jobs for ``Threads.disk``. Times are seconds since 1970."""
 
     def __init__(self) -> None:
-        self._since_s: dict[PeerId, int] = {}
-        self._changed = False
+        self._spells: dict[PeerId, _Spell] = {}
+        self._saved: dict[PeerId, int] = {}
 
     def note(self, answered: Collection[PeerId], silent: Collection[PeerId], now_s: float) -> None:
         """What one look saw. A peer that answered anything is not silent."""
-        for peer in sorted(answered):
-            self._changed |= self._since_s.pop(peer, None) is not None
+        for peer in answered:
+            self._spells.pop(peer, None)
         for peer in sorted(set(silent) - set(answered)):
-            # A clock that was set back must not make a silence of hours out of one that begins now.
-            since_s = self._since_s.get(peer)
-            if since_s is None or since_s > now_s:
-                self._since_s[peer] = int(now_s)
-                self._changed = True
+            spell = self._spells.setdefault(peer, _Spell(0.0, 0.0, None))
+            if spell.last_s is not None:
+                # A clock that was set back makes no silence shorter, and one set forward none much longer.
+                spell.seen_s += min(max(0.0, now_s - spell.last_s), LOOKED_AWAY_MAX_S)
+            spell.last_s = now_s
 
-    def given_up(self, now_s: float, grace_s: float) -> frozenset[PeerId]:
-        """Peers whose silence has outlasted their grace."""
-        return frozenset(peer for peer, since_s in self._since_s.items() if now_s - since_s >= grace_s)
-
-    def next_end_s(self, now_s: float, grace_s: float) -> float | None:
-        """When the next grace ends; None when nobody is silent within grace."""
-        ends = [since_s + grace_s for since_s in self._since_s.values() if now_s - since_s < grace_s]
-        return min(ends, default=None)
+    def given_up(self, grace_s: float) -> frozenset[PeerId]:
+        """Peers whose silence has outlasted their grace, and goes on since this peer started."""
+        return frozenset(
+            peer
+            for peer, spell in self._spells.items()
+            if spell.last_s is not None
+            and spell.observed_s >= grace_s
+            and spell.seen_s >= min(grace_s, SEEN_SINCE_START_MIN_S)
+        )
 
     def load(self, disk: Disk, path: str) -> None:
         """A file that is missing or damaged means that nobody was silent. Raises OSError."""
         data = read_file(disk, path, max_bytes=FILE_MAX_BYTES)
         try:
-            self._since_s = {} if data is None else _parse(data)
+            self._saved = {} if data is None else _parse(data)
         except MalformedError:
-            self._since_s = {}
+            self._saved = {}
+        self._spells = {peer: _Spell(float(observed_s), 0.0, None) for peer, observed_s in self._saved.items()}
 
     def save(self, disk: Disk, path: str, token: str) -> None:
-        """Write the file if anything changed. Raises OSError."""
-        if not self._changed:
+        """Write the file if much has changed. Raises OSError."""
+        longest = sorted(self._spells.items(), key=lambda item: item[1].observed_s, reverse=True)[:PEERS_MAX]
+        rows = {peer: int(spell.observed_s) // SAVED_STEP_S * SAVED_STEP_S for peer, spell in longest}
+        if rows == self._saved:
             return
-        kept = sorted(self._since_s.items(), key=lambda item: item[1])[:PEERS_MAX]
-        rows: list[Value] = [{"peer": peer.raw, "since": since_s} for peer, since_s in kept]
-        self._changed = False
-        write_file(disk, path, encode({"silent": rows}), token=token)
+        values: list[Value] = [{"peer": peer.raw, "observed": observed_s} for peer, observed_s in sorted(rows.items())]
+        write_file(disk, path, encode({"silent": values}), token=token)
+        self._saved = rows
 
 
 def _parse(data: bytes) -> dict[PeerId, int]:
@@ -73,6 +98,6 @@ def _parse(data: bytes) -> dict[PeerId, int]:
     found: dict[PeerId, int] = {}
     for row in rows:
         item = Fields(row, what="silence file")
-        found[PeerId(item.exact("peer", DIGEST_BYTES))] = item.integer("since", high=SECONDS_MAX)
+        found[PeerId(item.exact("peer", DIGEST_BYTES))] = item.integer("observed", high=SECONDS_MAX)
         item.end()
     return found

@@ -49,10 +49,6 @@ class Space:
     def promised_bytes(self) -> int:
         return self._promised_bytes
 
-    def start(self, used_bytes: int) -> None:
-        """Set what was found on the disk."""
-        self._used_bytes = used_bytes
-
     def _room(self) -> tuple[int, int | None]:
         """Bytes that may still be promised, by the reserve and by the quota."""
         by_reserve = self._disk.free_bytes(self._folder) - self._unwritten_bytes - self._reserve_bytes
@@ -145,10 +141,18 @@ class WriteGuard:
             # The wall clock may be set back: then the distance counts.
             if abs(self._clock.now() - self._refused_at_s) < PROBE_AFTER_S:
                 raise StoreReadOnlyError(self._refusal)
-            self._refused_at_s = self._clock.now()
-            with self.writing():
-                self._probe()
-            self._refusal = ""
+            self._try()
+
+    def probe(self) -> None:
+        """Find out now, by one small file. Raises StoreReadOnlyError, StoreFullError, BusyError."""
+        with self._mutex:
+            self._try()
+
+    def _try(self) -> None:
+        self._refused_at_s = self._clock.now()
+        with self.writing():
+            self._probe()
+        self._refusal = ""
 
     def _probe(self) -> None:
         with suppress(FileNotFoundError):

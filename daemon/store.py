@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from core.errors import BusyError, MoorageError, StoreReadOnlyError
 from core.ids import ShardRoot
 from core.ports import Clock, Disk
-from daemon.census import Stray, walk_roots, walk_strays
+from daemon.census import Stray, walk_roots, walk_strays, why_stray
 from daemon.documents import DocumentStore
 from daemon.faults import write_fault
 from daemon.folders import Folders, root_of_name
+from daemon.holdings import Holdings
 from daemon.mutex import new_mutex
 from daemon.names import Names
 from daemon.quarantine import Quarantine
@@ -67,7 +68,7 @@ class ShardStore:
             disk, self._folders, space=self._space, guard=self._guard, quarantine=self._quarantine
         )
         self._mutex = new_mutex()
-        self._shards = 0
+        self._holdings = Holdings(disk, self._folders, self._space, self._mutex)
         self._uploads = 0
         self._uploads_begun = 0
         self._names = Names(disk, self._folders)
@@ -86,17 +87,15 @@ class ShardStore:
                 self._disk.make_folders(folder)
             # They may have been made by a process that was killed before it synced their names.
             self._disk.sync_folder(folders.home)
-            used_bytes = self.documents.start()
+            self.documents.start()
             self._clean()
-            self._shards = 0
-            for root in self.roots():
-                found = self._disk.stat(folders.shard(root))
-                if found is not None:
-                    self._shards += 1
-                    used_bytes += found.size_bytes
+            for _ in self._holdings.recount():
+                pass
         except OSError as error:
             raise write_fault(error) from error
-        self._space.start(used_bytes)
+        # The pool shall hear at once that nothing can be stored here, not when the first peer has tried.
+        with suppress(MoorageError):
+            self._guard.probe()
 
     def _clean(self) -> None:
         # What stays because the disk refuses takes room, and the guard now knows; reading goes on.
@@ -119,7 +118,7 @@ class ShardStore:
             available_bytes = 0
         refusal = self._guard.refusal
         return StoreStatistics(
-            shards=self._shards,
+            shards=self._holdings.shards,
             used_bytes=self._space.used_bytes,
             promised_bytes=self._space.promised_bytes,
             available_bytes=0 if refusal else available_bytes,
@@ -130,6 +129,14 @@ class ShardStore:
         )
 
     # --- writing ------------------------------------------------------------------------------
+
+    def takes_writes(self) -> bool:
+        """Whether the disk does, as far as known. One that refused is tried again, once in ``space.PROBE_AFTER_S``."""
+        try:
+            self._guard.check()
+        except MoorageError:
+            return False
+        return True
 
     def begin(self, plan: UploadPlan) -> Upload:
         """Open an upload and set its room aside; end it with ``commit`` or ``abort``.
@@ -176,9 +183,8 @@ class ShardStore:
         with self._mutex:
             before = self._disk.stat(self._folders.shard(root))
             self._names.give(source, root)
-            self._shards += before is None
+            self._holdings.note(root, before is None, size_bytes - (before.size_bytes if before else 0))
             self._reader.acquit(root)
-        self._space.use(size_bytes - (before.size_bytes if before else 0))
         self._names.settle(root)
 
     # --- reading: see ``daemon.reader`` for what each raises ----------------------------------
@@ -222,6 +228,15 @@ class ShardStore:
         self._reader.check_mounted()
         return walk_strays(self._disk, self._folders)
 
+    def recount(self) -> Iterator[None]:
+        """Correct the figures of what is held, a folder at each step: take a few in each job.
+
+        Files may have come and gone behind the store's back. Raises StoreReadOnlyError, CorruptError, OSError.
+        """
+        self._reader.check_mounted()
+        yield from self._holdings.recount()
+        self.documents.recount()
+
     def quarantine(self, root: ShardRoot) -> bool:
         """Scan the shard once more and set it aside when it is still damaged; False when it is not, or is newer.
 
@@ -242,13 +257,24 @@ class ShardStore:
             self._forget(root, found.size_bytes)
         return True
 
-    def quarantine_stray(self, stray: Stray) -> None:
-        """Set a stray aside under its own name. Raises StoreReadOnlyError, StoreFullError."""
+    def quarantine_stray(self, stray: Stray) -> bool:
+        """Set a stray aside under its own name; False when it is gone, or none any more: a commit may have replaced it.
+
+        Raises StoreReadOnlyError, StoreFullError.
+        """
         assert stray.path.startswith(f"{self._folders.shards}/"), stray.path
         # A prefix keeps it apart from shards, a cut keeps the name within what file systems allow.
         name = f"stray.{stray.path.rpartition('/')[2][:STRAY_NAME_MAX_CHARACTERS]}"
+        root = root_of_name(stray.path.rpartition("/")[2])
         with self._mutex, self._guard.writing():
+            # Commits rename under the same mutex: what is seen here is what is moved.
+            found = self._disk.stat(stray.path)
+            if found is None or not why_stray(self._disk, self._folders, stray.path):
+                return False
             self._quarantine.take(stray.path, name)
+            if root is not None and stray.path == self._folders.shard(root):
+                self._forget(root, found.size_bytes)
+        return True
 
     def discard_quarantined(self, root: ShardRoot) -> int:
         """Delete what was set aside of a shard, once it is replaced; how many files. Raises StoreReadOnlyError."""
@@ -290,6 +316,5 @@ class ShardStore:
         self._names.settle(root)
 
     def _forget(self, root: ShardRoot, size_bytes: int) -> None:
-        self._shards -= 1
+        self._holdings.note(root, -1, -size_bytes)
         self._reader.acquit(root)
-        self._space.use(-size_bytes)

@@ -7,6 +7,7 @@ holder, or the look at the papers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from client.health import Health, ShardState, Status
@@ -166,18 +167,26 @@ class Sweeper:
             spare=replace(seen.examination, states=tuple(states)).spare,
             again=again and not healed,
         )
-        token = self._chance.token(4).hex()
         try:
             await self._threads.disk(self._book.note, seen.object, entry)
-            await self._threads.disk(self._silence.save, self._disk, self._silence_path, token)
         except OSError:
             # A disk that takes no writes: the store says so itself; the sweep is what must go on.
             return
+        await self.remember_silence()
+
+    async def remember_silence(self) -> None:
+        """Keep what was observed for the next start, if the disk lets us."""
+        token = self._chance.token(4).hex()
+        with suppress(OSError):
+            await self._threads.disk(self._silence.save, self._disk, self._silence_path, token)
 
     async def _discard(self, name: ObjectId) -> list[Finding]:
         """Remove the manifest of a put that was given up; its shards follow when no other manifest names them."""
         documents = self._store.documents
         try:
+            if name in await self._threads.disk(documents.names, "receipt"):
+                # It came while the others were asked: the put goes on after all.
+                return []
             await self._threads.disk(documents.quarantine, "manifest", name)
             await self._threads.disk(documents.discard_quarantined, "manifest", name)
             await self._threads.disk(self._book.forget, name)

@@ -7,10 +7,11 @@ alike would keep one piece of trash; nothing is ever removed by it.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple, Unpack
 
 from anchor.manifest import parse_manifest
 from core.durable import read_file, write_file
@@ -25,6 +26,7 @@ from daemon.folders import Folders, root_of_name
 from daemon.guests import remove_unless_named
 from daemon.shelf import UNCOMMITTED_MAX_S
 from daemon.store import ShardStore
+from daemon.turns import Turns
 
 # Entries of the store looked at in one disk job.
 SLICE = 256
@@ -40,6 +42,7 @@ SUSPICIOUS_MIN = 16
 
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class NamedRoots:
@@ -71,20 +74,29 @@ class Tidied:
 
 
 class Trash:
-    def __init__(self, me: PeerId, home: str, *, disk: Disk, store: ShardStore, threads: Threads, clock: Clock) -> None:
+    def __init__(
+        self, me: PeerId, home: str, *, disk: Disk, store: ShardStore, threads: Threads, clock: Clock, turns: Turns
+    ) -> None:
         self._me = me
         self._folders = Folders(home)
         self._disk = disk
         self._store = store
         self._threads = threads
         self._clock = clock
+        self._turns = turns
+
+    async def _job(self, job: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        """One slice of the work, on the disk."""
+        async with self._turns.step():
+            return await self._threads.disk(job, *args)
 
     async def tidy(self) -> Tidied:
-        """Set strays aside and remove abandoned shards. A disk that does not let us is left as it is."""
+        """Set strays aside, count what is held, remove abandoned shards. A disk that refuses is left as it is."""
         try:
-            names = await self._threads.disk(self._store.documents.names, "manifest")
+            names = await self._job(self._store.documents.names, "manifest")
             named = await self._named(names)
             strays = await self._strays(named)
+            await self._recount()
             removed, note = await self._abandoned(named, names)
         except (MoorageError, OSError) as error:
             # An unreadable manifest must not make its shards trash.
@@ -101,47 +113,55 @@ class Trash:
                     named.add(root)
 
         for at in range(0, len(names), SLICE):
-            await self._threads.disk(read, at)
+            await self._job(read, at)
         return named
 
     async def _strays(self, named: NamedRoots) -> list[Finding]:
         found: list[Finding] = []
-        strays = await self._threads.disk(self._store.strays)
-        while part := await self._threads.disk(_take, strays):
+        strays = await self._job(self._store.strays)
+        while part := await self._job(_take, strays):
             for stray in part:
                 root = root_of_name(stray.path.rpartition("/")[2])
                 in_place = root is not None and stray.path == self._folders.shard(root)
                 # A shard that is named and in its place is the scrub's business, whatever its head says.
                 if root is not None and in_place and root in named:
                     continue
-                await self._threads.disk(self._store.quarantine_stray, stray)
+                if not await self._job(self._store.quarantine_stray, stray):
+                    continue
                 where = stray.path.removeprefix(f"{self._folders.home}/")
                 finding = Finding(FindingKind.STRAY, holder=self._me, root=root, detail=f"{where} {stray.why}")
                 found.append(finding)
         return found
 
+    async def _recount(self) -> None:
+        """What cannot be counted now stays as it was; the rest of the tidying does not depend on it."""
+        steps = self._store.recount()
+        with suppress(MoorageError, OSError):
+            while await self._job(_take, steps):
+                pass
+
     async def _abandoned(self, named: NamedRoots, names: Sequence[ObjectId]) -> tuple[list[Finding], str]:
         """Remove what has had no name for a day, by what was noted in earlier sweeps: files' own times may lie."""
         unnamed: list[ShardRoot] = []
-        roots = await self._threads.disk(lambda: self._store.roots())
-        while part := await self._threads.disk(_take, roots):
+        roots = await self._job(lambda: self._store.roots())
+        while part := await self._job(_take, roots):
             unnamed += [root for root in part if root not in named]
         held = self._store.statistics().shards
         if unnamed and (not names or len(unnamed) >= max(SUSPICIOUS_MIN, SUSPICIOUS_SHARE * held)):
             return [], f"{len(unnamed)} of {held} shards are named by no manifest here: nothing is removed"
         now_s = int(self._clock.now())
-        known = await self._threads.disk(self._read_known)
+        known = await self._job(self._read_known)
         since_s = {root: min(known.get(root, now_s), now_s) for root in unnamed[:UNNAMED_MAX]}
         removed: list[Finding] = []
         for root in list(since_s):
-            if now_s - since_s[root] >= UNCOMMITTED_MAX_S and await self._threads.disk(
+            if now_s - since_s[root] >= UNCOMMITTED_MAX_S and await self._job(
                 remove_unless_named, self._store, root, names
             ):
                 del since_s[root]
                 detail = "named by no manifest for a day"
                 removed.append(Finding(FindingKind.REMOVED, holder=self._me, root=root, detail=detail))
         if since_s != known:
-            await self._threads.disk(self._write_known, since_s)
+            await self._job(self._write_known, since_s)
         return removed, ""
 
     def _path(self) -> str:

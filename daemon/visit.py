@@ -131,7 +131,7 @@ class Visitor:
         assert examination is not None
         assert scrubbed is not None
         everywhere = by_order or self._me == repairer_of(subject.object, subject.manifest, examination, self._me)
-        given_up: Collection[PeerId] = self._silence.given_up(self._clock.now(), self._grace_s)
+        given_up: Collection[PeerId] = self._silence.given_up(self._grace_s)
         if not grace:
             given_up = {state.holder for state in examination.states if state.status is Status.SILENT}
         mended = await self._repairer.repair(subject, examination, given_up=given_up, everywhere=everywhere)
@@ -152,11 +152,18 @@ class Visitor:
             kept -= {(removed.extent, removed.share)}
         undone = list(mended.undone)
         try:
-            await self._guests.publish(subject.object, kept)
+            await self._guests.publish(subject.object, await self._still_here(subject, kept))
         except MoorageError as error:
             detail = f"what was taken over cannot be announced: {error}"
             undone.append(Finding(FindingKind.UNREPAIRABLE, subject.object, self._me, detail=detail))
         return replace(mended, done=mended.done + tuple(done), undone=tuple(undone))
+
+    async def _still_here(self, subject: Subject, shards: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Those of ``shards`` that an ordered job has not removed since they were looked at. Raises MoorageError."""
+        extents = subject.manifest.all_extents()
+        places = sorted(shards)
+        flags = await self._threads.disk(self._store.have, [extents[number].roots[share] for number, share in places])
+        return {place for place, held in zip(places, flags, strict=True) if held}
 
     async def _remove_all(self, subject: Subject, doomed: Sequence[ShardState]) -> list[Finding]:
         """Remove what this peer holds in vain, but for what another object needs here."""

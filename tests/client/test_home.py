@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from client.candidates import candidate_of
 from client.home import (
     CONVERGENCE_FILE,
     LOG_FILE,
@@ -191,6 +192,25 @@ def test_what_is_missing_and_who_failed_is_said() -> None:
     assert [record.identity.peer for record in placer.away()] == [holders[0]]
     placer.welcome(holders[0])
     assert placer.holders(0) == holders
+
+
+def test_a_full_peer_gets_nothing_is_named_when_it_is_needed_and_counts_where_it_holds_shards() -> None:
+    placer = Placer(b"seed", Scheme(4, 6), live(7, 3, full=1))
+    full = PeerId(b"\x01" * 32)
+    holders = placer.holders(0)
+    assert full not in holders
+    assert full not in placer.replacements(0, dict(list(enumerate(holders))[1:]), [0]).values()
+    placer.fail(holders[0], PeerUnavailableError("its line is dead"))
+    with pytest.raises(NotEnoughPeersError, match=r"5 answer and 1 more are full; full or read-only: p0; failed:"):
+        placer.holders(0)
+    # It and p6 are at site 0: the rule leaves no room for p3 there.
+    good = {share: PeerId(bytes([number]) * 32) for share, number in enumerate((1, 7, 2, 3, 5))}
+    assert Placer(b"seed", Scheme(4, 6), live(7, 3, full=1)).replacements(0, good, [5]) == {5: PeerId(b"\x06" * 32)}
+
+
+def test_a_put_and_a_repair_weigh_peers_alike() -> None:
+    records = live(3, 3, draining=1, full=2)
+    assert [candidate_of(record).weight for record in records] == [0, 0, 1000]
 
 
 def test_the_rules_are_relaxed_only_when_allowed_and_then_said() -> None:

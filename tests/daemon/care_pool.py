@@ -9,23 +9,24 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
 from anchor.leaf import manifest_leaf
-from anchor.manifest import Extent, KeySlot, Manifest, object_id, parse_manifest, sign_manifest
-from anchor.receipt import Receipt, check_receipt, encode_receipt, parse_receipt
+from anchor.manifest import Extent, KeySlot, Manifest, object_id, sign_manifest
+from anchor.receipt import Receipt, encode_receipt
 from client.asker import Conversation
 from client.coding import code_batch
 from client.home import Home, load_home
 from client.ledger import open_log
 from client.provision import Provisioner
-from core.errors import CorruptError, MoorageError, PeerUnavailableError, RefusedError
+from core.errors import MoorageError, PeerUnavailableError, RefusedError
 from core.findings import Finding
 from core.ids import ObjectId, PeerId, ShardRoot
 from core.limits import CHUNK_BYTES, REQUEST_DEADLINE_S, SILENCE_MAX_S
 from core.ports import Address, Net, Ports
+from daemon.admission import check_document
 from daemon.care import Care
 from daemon.desk import Desk
 from daemon.documents import DocumentKind
@@ -83,10 +84,8 @@ class PlainHandlers:
         return self._peer.home.hello()
 
     def check_document(self, kind: DocumentKind, name: ObjectId, data: bytes) -> None:
-        if kind == "manifest":
-            parse_manifest(data, expected=name)
-        elif check_receipt(parse_receipt(data)).object != name:
-            raise CorruptError("another object's")
+        documents = self._peer.store.documents
+        check_document(kind, name, data, self._peer.home.roster, lambda wanted: documents.get("receipt", wanted))
 
     def document_stored(self, kind: DocumentKind, name: ObjectId) -> None:
         self._peer.care.document_stored(kind, name)
@@ -276,6 +275,10 @@ class CarePool:
             log=EventLog(LogSettings(level="error"), self.clock, self._complain, peer=peer.name),
         )
 
+    def restart(self, name: str) -> None:
+        """Its care begins anew, from what is on its disk."""
+        self._care_for(self.peers[name])
+
     def _complain(self, line: str) -> None:
         if "care-failed" in line:
             raise AssertionError(line)
@@ -362,6 +365,22 @@ class CarePool:
         anchored = open_log(self.disk, self.client).append([leaf], manifest.created_s)[0]
         return encode_receipt(Receipt(name, anchored.proof_file(), organisation.policy, self.client.roster_file))
 
+    def retire_owner(self) -> None:
+        """Every peer gets a roster on which nobody has the key that signed the manifests so far."""
+        key = self.client.owner_keys().manifest_key.public_key().public_bytes_raw()
+        for item in self.peers.values():
+            roster = item.home.roster
+            organisations = tuple(
+                replace(one, manifest_key=bytes(32)) if one.manifest_key == key else one for one in roster.organisations
+            )
+            item.home = replace(item.home, roster=replace(roster, organisations=organisations))
+            self._care_for(item)
+
+    def lose_papers(self, peer: PeerId, put: Put, *folders: str) -> None:
+        """Its copies of the object's papers, in ``manifests`` and ``receipts``, are gone."""
+        for folder in folders or ("manifests", "receipts"):
+            self.disk.unlink(self.by_id[peer].home.path(folder, str(put.object)))
+
     # --- damage -------------------------------------------------------------------------------
 
     def path(self, peer: PeerId, root: ShardRoot) -> str:
@@ -414,17 +433,20 @@ class CarePool:
 
     def everything_is_whole(self, put: Put) -> bool:
         """Every shard at its first holder, every paper at every holder, nothing in quarantine."""
-        whole = all(
-            self.by_id[peer].store.have([root]) == [True] and self.by_id[peer].store.scan(root).whole
-            for _, _, root, peer in put.manifest.shards()
-        )
         papers = all(
             self.by_id[peer].store.documents.get("manifest", put.object) == put.manifest_file
             and self.by_id[peer].store.documents.get("receipt", put.object) == put.receipt_file
             for peer in put.manifest.holders()
         )
         empty = all(not self.disk.list_folder(item.home.path("quarantine")) for item in self.peers.values())
-        return whole and papers and empty
+        return self.is_whole(put) and papers and empty
+
+    def is_whole(self, put: Put) -> bool:
+        """Every shard at its first holder."""
+        return all(
+            self.by_id[peer].store.have([root]) == [True] and self.by_id[peer].store.scan(root).whole
+            for _, _, root, peer in put.manifest.shards()
+        )
 
 
 def _candidate(item: CarePeer) -> Candidate:

@@ -11,17 +11,18 @@ import trio
 from client.care import CareReport, parse_report
 from client.health import Health
 from client.ledger import open_log
+from client.look import take_over_order
 from client.verify import examine
-from core.errors import CorruptError
+from core.errors import CorruptError, RefusedError
 from core.findings import FindingKind
 from core.ids import ObjectId, PeerId, ShardRoot
 from core.limits import CHUNK_BYTES
 from daemon.decide import Rebuild
 from daemon.rebuild import Rebuilder, Rebuilt
-from daemon.settings import Settings, SweepSettings
+from daemon.settings import RepairSettings, Settings, SweepSettings
 from daemon.visit import Seen, Visitor
 from tests.daemon.care_pool import SCHEME, CarePool, Put
-from wire.messages import Job, Read
+from wire.messages import Job, Read, StoreManifest, StoreReceipt
 
 DAY_S = 86_400
 
@@ -442,6 +443,20 @@ async def test_abandoned_shards_go_after_a_day_and_not_before(autojump_clock: ob
     assert [item.kind for item in report.repairs] == [FindingKind.REMOVED] * 3
 
 
+async def test_a_sweep_of_everything_corrects_the_count_of_shards(autojump_clock: object) -> None:
+    pool = CarePool()
+    puts = [pool.put(seed=number) for number in range(3)]
+    peer = pool.by_id[puts[0].holder(0, 0)]
+    pool.disk.unlink(pool.path(peer.peer, puts[0].root(0, 0)))
+    assert peer.store.statistics().shards == 9
+    async with pool.caring(peer.name):
+        await pool.job(peer.name)
+    assert peer.store.statistics().shards == 9 == len(list(peer.store.roots()))
+    used_bytes = peer.store.statistics().used_bytes
+    peer.store.start()
+    assert peer.store.statistics().used_bytes == used_bytes
+
+
 async def test_a_put_without_a_receipt_is_left_alone_for_a_day(autojump_clock: object) -> None:
     pool = CarePool()
     put = pool.put(with_receipt=False)
@@ -454,6 +469,117 @@ async def test_a_put_without_a_receipt_is_left_alone_for_a_day(autojump_clock: o
         await pool.job("peer-1")
     assert peer.store.documents.names("manifest") == ()
     assert pool.peers["peer-2"].store.documents.names("manifest") == (put.object,)
+
+
+async def relocated(pool: CarePool, put: Put, share: int) -> PeerId:
+    """Its holder goes, another peer takes the share over. The new holder."""
+    gone = pool.by_id[put.holder(0, share)]
+    gone.state = "down"
+    sweeper = pool.by_id[put.holder(0, (share + 1) % 6)].name
+    async with pool.caring():
+        report = report_of(await pool.job(sweeper, "repair", grace=False))
+        await trio.sleep(20)
+    (new,) = {item.holder for item in report.repairs}
+    assert new is not None
+    assert new not in put.manifest.holders()
+    gone.state = "up"
+    return new
+
+
+async def test_a_guest_never_takes_for_trash_what_all_first_holders_have_lost(autojump_clock: object) -> None:
+    pool = CarePool(peers=9)
+    put = pool.put()
+    guest = await relocated(pool, put, 2)
+    for peer in put.manifest.holders():
+        pool.lose_papers(peer, put)
+    pool.lose_papers(guest, put, "receipts")
+    await trio.sleep(2 * DAY_S)
+    async with pool.caring(pool.by_id[guest].name):
+        report = report_of(await pool.job(pool.by_id[guest].name))
+    assert pool.by_id[guest].store.documents.names("manifest") == (put.object,)
+    assert FindingKind.RECEIPT_MISSING in {item.kind for item in report.findings}
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["by its record", "among all that are known"])
+async def test_a_first_holder_finds_the_last_receipt_at_a_guest(autojump_clock: object, announced: bool) -> None:
+    pool = CarePool(peers=9)
+    put = pool.put()
+    await relocated(pool, put, 2)
+    if not announced:
+        pool.provided.clear()
+    for peer in put.manifest.holders():
+        pool.lose_papers(peer, put, "receipts")
+    await trio.sleep(2 * DAY_S)
+    first = pool.by_id[put.holder(0, 5)]
+    async with pool.caring(first.name):
+        await pool.job(first.name)
+    assert first.store.documents.get("receipt", put.object) == put.receipt_file
+    assert first.store.documents.get("manifest", put.object) == put.manifest_file
+
+
+async def test_while_anybody_is_silent_nothing_is_given_up(autojump_clock: object) -> None:
+    pool = CarePool(peers=9)
+    put = pool.put(with_receipt=False)
+    bystander = next(item for item in pool.peers.values() if item.peer not in put.manifest.holders())
+    bystander.state = "down"
+    first = pool.by_id[put.holder(0, 5)]
+    await trio.sleep(2 * DAY_S)
+    async with pool.caring(first.name):
+        await pool.job(first.name)
+        assert first.store.documents.names("manifest") == (put.object,)
+        bystander.state = "up"
+        await pool.job(first.name)
+    assert first.store.documents.names("manifest") == ()
+
+
+async def test_what_was_once_seen_whole_is_kept_when_every_receipt_in_the_pool_is_lost(autojump_clock: object) -> None:
+    pool = CarePool()
+    put = pool.put()
+    first = pool.peers["peer-1"]
+    async with pool.caring(first.name):
+        await pool.job(first.name)
+        for peer in put.manifest.holders():
+            pool.lose_papers(peer, put, "receipts")
+        await trio.sleep(2 * DAY_S)
+        report = report_of(await pool.job(first.name))
+    assert first.store.documents.names("manifest") == (put.object,)
+    assert FindingKind.RECEIPT_MISSING in {item.kind for item in report.findings}
+
+
+async def test_an_object_whose_organisation_has_left_is_looked_after_as_before(autojump_clock: object) -> None:
+    pool = CarePool(peers=9)
+    put = pool.put()
+    pool.retire_owner()
+    lost, gone, sweeper = (pool.by_id[put.holder(0, share)] for share in (1, 2, 5))
+    pool.disk.unlink(pool.path(lost.peer, put.root(0, 1)))
+    pool.lose_papers(lost.peer, put)
+    gone.state = "down"
+    async with pool.caring(sweeper.name):
+        report = report_of(await pool.job(sweeper.name, "repair", grace=False))
+    kinds = {item.kind for item in report.findings if item.holder != gone.peer}
+    assert kinds == {
+        FindingKind.OWNER_LEFT,
+        FindingKind.MISSING,
+        FindingKind.MANIFEST_MISSING,
+        FindingKind.RECEIPT_MISSING,
+    }
+    assert report.unrepaired == 0
+    assert await health(pool, put) is Health.FULL
+    async with pool.caring(sweeper.name):
+        again = report_of(await pool.job(sweeper.name))
+    assert {item.kind for item in again.findings} == {FindingKind.OWNER_LEFT}
+    assert len(again.findings) == 1
+
+
+async def test_a_stranger_s_manifest_is_refused_without_a_receipt(autojump_clock: object) -> None:
+    pool = CarePool()
+    put = pool.put()
+    pool.retire_owner()
+    pool.lose_papers(put.holder(0, 0), put)
+    with pytest.raises(RefusedError, match="not of an organisation"):
+        await pool.view().request(put.holder(0, 0), StoreManifest(put.object, put.manifest_file))
+    await pool.view().request(put.holder(0, 0), StoreReceipt(put.object, put.receipt_file))
+    await pool.view().request(put.holder(0, 0), StoreManifest(put.object, put.manifest_file))
 
 
 # --- by itself ----------------------------------------------------------------------------------
@@ -497,6 +623,35 @@ async def test_an_object_that_trips_over_a_bug_does_not_keep_the_others_from_the
     assert [looks.count(put.object) in (4, 5, 6) for put in puts] == [True] * 4, looks
 
 
+@pytest.mark.parametrize("work", ["reading", "repairing"])
+async def test_an_ordered_repair_does_not_wait_for_a_paced_visit(autojump_clock: object, work: str) -> None:
+    slow = 0.01
+    settings = Settings(
+        sweep=SweepSettings(period_days=7, pace_mib_s=slow if work == "reading" else 0),
+        repair=RepairSettings(bandwidth_mib_s=slow if work == "repairing" else 0),
+    )
+    pool = CarePool(settings=settings)
+    large, other = pool.put([8 * CHUNK_BYTES] * 8, seed=1), pool.put([1000], seed=2)
+    holder = pool.by_id[large.holder(0, 1)]
+    for number in range(8):
+        pool.flip(pool.path(holder.peer, large.root(number, 1)), 70)
+    pool.disk.unlink(pool.path(holder.peer, other.root(0, other.manifest.groups[0].index(holder.peer))))
+    async with pool.caring(holder.name):
+        with pytest.raises(CorruptError):
+            await pool.view().request(holder.peer, Read(large.root(0, 1), 0, 1))
+        # The visit of the large object has begun, and takes many minutes.
+        await trio.sleep(100)
+        for _ in range(3):
+            began = trio.current_time()
+            await pool.job(holder.name, "repair", objects=[other.object])
+            assert trio.current_time() - began <= 2.5
+        assert not pool.is_whole(large)
+        assert pool.is_whole(other)
+        # It was not given up.
+        await trio.sleep(DAY_S / 4)
+        assert pool.everything_is_whole(large)
+
+
 async def test_a_peer_that_stays_away_is_replaced_after_its_grace_by_nobodys_order(autojump_clock: object) -> None:
     pool = CarePool(peers=9)
     puts = [pool.put([1000], seed=number) for number in range(3)]
@@ -508,6 +663,28 @@ async def test_a_peer_that_stays_away_is_replaced_after_its_grace_by_nobodys_ord
         await trio.sleep(8 * 3600)
         for put in puts:
             assert await health(pool, put) is Health.FULL
+
+
+async def test_a_peer_that_was_down_for_days_does_not_repair_everything_away_when_it_starts(
+    autojump_clock: object,
+) -> None:
+    pool = CarePool(peers=9)
+    put = pool.put()
+    # The first of them repairs what others hold.
+    watcher, gone = (pool.by_id[peer] for peer in take_over_order(put.object, put.manifest.holders())[:2])
+    async with pool.caring(watcher.name):
+        gone.state = "down"
+        await trio.sleep(5 * 3600)
+        await pool.job(watcher.name)
+    await trio.sleep(10 * DAY_S)
+    pool.restart(watcher.name)
+    async with pool.caring(watcher.name):
+        await trio.sleep(3 * 3600)
+        report = report_of(await pool.job(watcher.name))
+        assert report.repairs == ()
+        assert pool.sent_bytes == 0
+        await trio.sleep(20 * 3600)
+        assert await health(pool, put) is Health.FULL
 
 
 async def test_what_a_reader_found_damaged_is_mended_within_minutes(autojump_clock: object) -> None:

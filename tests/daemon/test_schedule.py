@@ -17,9 +17,11 @@ from core.limits import FRAME_BODY_MAX_BYTES
 from daemon.carebook import CareBook, CareEntry
 from daemon.jobs import JOBS_KEPT_MAX, JOBS_WAITING_MAX, Jobs, encode_report
 from daemon.pace import Pace
+from daemon.rollcall import EVERY_MAX_S as ROLL_CALL_EVERY_MAX_S
 from daemon.schedule import AGAIN_AFTER_S, next_turn
-from daemon.silence import Silence
+from daemon.silence import LOOKED_AWAY_MAX_S, Silence
 from daemon.sweep import Progress, SweepReport
+from daemon.turns import STEP_PATIENCE_S, Turns
 from tests.sim.disk import SimDisk
 from tests.sim.drive import SimDrive
 from wire.messages import StartJob
@@ -62,33 +64,76 @@ def test_with_nothing_held_it_is_nobodys_turn() -> None:
 # --- silence ------------------------------------------------------------------------------------
 
 
+HOUR_S = 3600.0
+
+
+def watch(silence: Silence, hours: int, *, since_s: float, every_s: float = HOUR_S) -> float:
+    """P is called every hour and does not answer. The time of the last call."""
+    for number in range(hours + 1):
+        silence.note([], [P], since_s + number * every_s)
+    return since_s + hours * every_s
+
+
+def restarted(silence: Silence) -> Silence:
+    disk = SimDisk(SimDrive())
+    silence.save(disk, "/state/silence", "a")
+    again = Silence()
+    again.load(disk, "/state/silence")
+    return again
+
+
 def test_a_grace_ends_once_and_an_answer_begins_it_anew() -> None:
     silence = Silence()
-    silence.note([], [P], 1000)
-    silence.note([], [P], 5000)
-    assert silence.given_up(4599, 3600) == frozenset()
-    assert silence.given_up(4600, 3600) == {P}
-    assert silence.next_end_s(2000, 3600) == 4600
-    silence.note([P], [P, Q], 6000)
-    assert silence.given_up(9000, 3600) == frozenset()
+    now_s = watch(silence, 3, since_s=1000)
+    assert silence.given_up(3.1 * HOUR_S) == frozenset()
+    assert silence.given_up(3 * HOUR_S) == {P}
+    silence.note([P], [P, Q], now_s)
+    assert silence.given_up(HOUR_S) == frozenset()
+    silence.note([], [P], now_s + 1000)
+    assert silence.given_up(HOUR_S) == frozenset()
 
 
 def test_a_clock_set_back_never_makes_a_silence_longer() -> None:
     silence = Silence()
-    silence.note([], [P], 10_000)
-    silence.note([], [P], 2000)
-    assert silence.given_up(5000, 3600) == frozenset()
-    assert silence.given_up(5600, 3600) == {P}
+    silence.note([], [P], 10 * HOUR_S)
+    silence.note([], [P], HOUR_S)
+    assert silence.given_up(1) == frozenset()
+    silence.note([], [P], 2 * HOUR_S)
+    assert silence.given_up(HOUR_S) == {P}
 
 
-def test_a_silence_outlives_a_restart() -> None:
-    disk = SimDisk(SimDrive())
+def test_a_suspended_machine_or_a_jumping_clock_ends_nobodys_grace() -> None:
     silence = Silence()
-    silence.note([], [P], 1000)
-    silence.save(disk, "/state/silence", "a")
-    again = Silence()
-    again.load(disk, "/state/silence")
-    assert again.given_up(4600, 3600) == {P}
+    now_s = watch(silence, 3, since_s=1000)
+    silence.note([], [P], now_s + 1000 * HOUR_S)
+    assert silence.given_up(24 * HOUR_S) == frozenset()
+
+
+def test_roll_is_called_often_enough_to_count() -> None:
+    assert 1.2 * ROLL_CALL_EVERY_MAX_S < LOOKED_AWAY_MAX_S
+
+
+def test_an_observed_silence_outlives_a_restart_and_the_time_between_does_not_count() -> None:
+    silence = Silence()
+    now_s = watch(silence, 20, since_s=1000)
+    again = restarted(silence)
+    now_s = watch(again, 3, since_s=now_s + 1000 * HOUR_S)
+    assert again.given_up(24 * HOUR_S) == frozenset()
+    watch(again, 1, since_s=now_s)
+    assert again.given_up(24 * HOUR_S) == {P}
+
+
+def test_who_was_given_up_before_a_restart_gets_time_to_come_back_after_it() -> None:
+    silence = Silence()
+    now_s = watch(silence, 30, since_s=1000)
+    assert silence.given_up(24 * HOUR_S) == {P}
+    again = restarted(silence)
+    assert again.given_up(24 * HOUR_S) == frozenset()
+    again.note([], [P], now_s + 60)
+    again.note([], [P], now_s + 120)
+    assert again.given_up(24 * HOUR_S) == frozenset()
+    watch(again, 1, since_s=now_s + 120)
+    assert again.given_up(24 * HOUR_S) == {P}
 
 
 @given(st.binary(max_size=200))
@@ -99,7 +144,7 @@ def test_a_damaged_file_means_that_nobody_was_silent(data: bytes) -> None:
         file.write_at(0, data)
     silence = Silence()
     silence.load(disk, "/state/silence")
-    assert silence.given_up(NOW_S, 0) == frozenset()
+    assert silence.given_up(0) == frozenset()
 
 
 # --- the book -----------------------------------------------------------------------------------
@@ -204,6 +249,63 @@ def test_a_report_fits_a_frame_whatever_was_found() -> None:
     assert report.findings == tuple(findings[: len(report.findings)])
     assert report.left_off == 5000 - len(report.findings) > 0
     assert len(report.repairs) == 3
+
+
+# --- turns --------------------------------------------------------------------------------------
+
+
+async def test_an_order_lets_the_step_under_way_end_and_no_other_begin(autojump_clock: trio.testing.MockClock) -> None:
+    turns = Turns()
+    story: list[str] = []
+
+    async def background() -> None:
+        for number in range(3):
+            async with turns.step():
+                await trio.sleep(1)
+                story.append(f"step {number} at {trio.current_time():.1f}")
+
+    async def order(name: str) -> None:
+        async with turns.ordered():
+            story.append(f"{name} at {trio.current_time():.1f}")
+            await trio.sleep(10)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(background)
+        await trio.sleep(0.5)
+        nursery.start_soon(order, "order")
+        await trio.sleep(5)
+        nursery.start_soon(order, "another")
+    assert story == ["step 0 at 1.0", "order at 1.0", "another at 5.5", "step 1 at 16.5", "step 2 at 17.5"]
+
+
+async def test_a_step_that_hangs_holds_an_order_up_for_a_moment_only(autojump_clock: trio.testing.MockClock) -> None:
+    turns = Turns()
+
+    async def hang() -> None:
+        async with turns.step():
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hang)
+        await trio.testing.wait_all_tasks_blocked()
+        async with turns.ordered():
+            assert trio.current_time() == STEP_PATIENCE_S
+        nursery.cancel_scope.cancel()
+    async with turns.ordered():
+        assert trio.current_time() == STEP_PATIENCE_S
+
+
+async def test_paced_work_that_is_in_the_way_hurries_and_pays_for_it_later(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    turns = Turns()
+    pace = Pace(1.0, hurry=turns.until_ordered)
+    async with turns.ordered():
+        for _ in range(20):
+            await pace.take(1024 * 1024)
+        assert trio.current_time() == 0
+    await pace.take(1)
+    assert 19 <= trio.current_time() <= 20
 
 
 # --- pace ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from core.errors import (
     StoreFullError,
     StoreReadOnlyError,
 )
-from core.ids import ShardRoot, derived_digest
+from core.ids import ObjectId, ShardRoot, derived_digest
 from daemon.space import PROBE_AFTER_S
 from daemon.store import UPLOADS_MAX, ShardStore
 from daemon.uploads import UploadPlan
@@ -322,6 +323,18 @@ def test_a_read_only_disk_is_noticed_still_serves_and_is_tried_again_later(bench
     assert bench.store.statistics().read_only == ""
 
 
+def test_a_disk_that_is_read_only_at_the_start_is_said_to_be_one_before_anybody_writes(bench: Bench) -> None:
+    bench.drive.faults.read_only = True
+    store = bench.open()
+    assert "Read-only" in store.statistics().read_only
+    assert store.statistics().available_bytes == 0
+    bench.drive.faults.read_only = False
+    assert not store.takes_writes()
+    bench.clock.time_s += PROBE_AFTER_S
+    assert store.takes_writes()
+    assert store.statistics().read_only == ""
+
+
 def test_a_sync_that_failed_is_not_believed_when_it_succeeds_the_second_time(bench: Bench) -> None:
     bench.drive.faults.sync_error_p = 1.0
     with pytest.raises(StoreReadOnlyError):
@@ -460,6 +473,54 @@ def test_strays_are_named_and_do_not_count_as_shards(bench: Bench) -> None:
         bench.store.quarantine_stray(strays[path])
     assert list(bench.store.strays()) == []
     assert list(bench.store.roots()) == [item.root]
+
+
+def test_a_stray_that_a_commit_has_replaced_meanwhile_stays_where_it_is(bench: Bench) -> None:
+    item, other = bench.put(sample(1)), sample(2)
+    data = bench.drive.durable_bytes(bench.path(item.root))
+    assert data is not None
+    bench.drive.plant(bench.path(other.root), data)
+    (stray,) = bench.open().strays()
+    bench.put(other)
+    assert not bench.store.quarantine_stray(stray)
+    check_reads_back(bench.store, other)
+    bench.drive.plant(bench.path(other.root), data)
+    assert bench.store.quarantine_stray(stray)
+    assert not bench.store.quarantine_stray(stray)
+    assert list(bench.store.roots()) == [item.root]
+    assert (bench.store.statistics().shards, bench.store.statistics().used_bytes) == (1, item.file_bytes)
+
+
+def test_figures_are_right_again_after_an_operator_moved_files_whatever_comes_and_goes_meanwhile() -> None:
+    for seed in range(30):
+        chance = random.Random(seed)
+        bench = Bench(seed=seed)
+        held = [bench.put(sample(number, chunks=1, share_bytes=20 + number)) for number in range(12)]
+        new = [sample(number, chunks=1, share_bytes=20 + number) for number in range(12, 24)]
+        for item in held[:3]:
+            bench.drive.remove(bench.path(item.root))
+        held = held[3:]
+        # One whose folder the count cannot know when it begins, too.
+        bench.drive.remove(f"{HOME}/shards/{str(held[0].root)[:2]}")
+        gone = str(held[0].root)[:2]
+        held = [item for item in held if str(item.root)[:2] != gone]
+        for _ in bench.store.recount():
+            if new and chance.random() < 0.7:
+                held.append(bench.put(new.pop()))
+            if chance.random() < 0.5:
+                assert bench.store.remove(held.pop(chance.randrange(len(held))).root)
+        statistics = bench.store.statistics()
+        assert statistics.shards == len(held) == len(list(bench.store.roots()))
+        assert statistics.used_bytes == sum(item.file_bytes for item in held)
+
+
+def test_documents_that_an_operator_deleted_are_not_charged_any_longer(bench: Bench) -> None:
+    bench.store.documents.put("receipt", ObjectId(bytes(32)), b"x" * 1000)
+    bench.drive.remove(f"{HOME}/receipts/{ObjectId(bytes(32))}")
+    assert bench.store.statistics().used_bytes == 1000
+    for _ in bench.store.recount():
+        pass
+    assert bench.store.statistics().used_bytes == 0
 
 
 def test_a_damaged_shard_is_set_aside_and_discarded_once_it_is_replaced(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -129,6 +130,24 @@ with RealDisk().lock(sys.argv[1], wait=True) as got:
     print(got, flush=True)
     sys.stdin.read()
 """
+
+
+def test_a_lock_of_a_file_that_exists_is_had_on_a_read_only_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "lock")
+    with RealDisk().lock(path, wait=False):
+        pass
+    really_open = os.open
+
+    def read_only(name: str, flags: int, mode: int = 0o777) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), name)
+        return really_open(name, flags, mode)
+
+    monkeypatch.setattr(os, "open", read_only)
+    with RealDisk().lock(path, wait=False) as got:
+        assert got
 
 
 def test_a_lock_excludes_other_processes_and_ends_when_they_are_killed(tmp_path: Path) -> None:

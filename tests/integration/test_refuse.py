@@ -136,7 +136,7 @@ def test_a_full_peer_is_left_out_and_if_it_is_needed_the_put_says_so(
     pool.up()
     before = pool.shards()
     ran = pool.run("put", random_file(tmp_path / "two.bin", 12_000_000), expect=5)
-    refused(ran, "not-enough-peers", "1 of 6 shares find no other peer", "peer-2", "quota")
+    refused(ran, "not-enough-peers", "needs room for 6 shares", "full or read-only: peer-2")
     assert pool.run("get", stored["object"], "--to", tmp_path / "out").json["files"] == 1
     assert set(before) <= set(pool.shards())
 
@@ -156,7 +156,7 @@ def test_a_read_only_store_takes_nothing_and_says_so(pool: Pool, tmp_path: Path)
         assert pool.verify(kept["object"])["health"] == "full"
     finally:
         subprocess.run(["umount", "-l", str(incoming)], check=True)
-        # It stays read-only until an operator has looked and starts it again.
+        # It tries the disk again within a minute or two, or when it is started.
         pool.kill("peer-4")
 
 

@@ -203,7 +203,8 @@ class SimDisk:
 
     @contextlib.contextmanager
     def lock(self, path: str, *, wait: bool) -> Generator[bool, None, None]:
-        with self.open(path, "update"):
+        # As the real one: only making the file is a write.
+        with self.open(path, "update" if self.drive.find(path) is None else "read"):
             pass
         locked = self.drive.locked
         if path in locked:

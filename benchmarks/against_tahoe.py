@@ -31,7 +31,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol, TypeVar
 
-from benchmarks.figures import MIB, STEPS, Measured, Timing, as_json, ratios, table
+from benchmarks.figures import MIB, STEPS, Measured, Timing, as_json, ratio_spread, ratios, table
 from benchmarks.pool import MooragePool
 from benchmarks.processes import cpu_s, private_world, settle_in
 from benchmarks.tahoe import TahoeGrid, install
@@ -146,7 +146,11 @@ def report(
     print("\n".join(table(systems, size_bytes)))
     factors = ratios(systems["moorage"], systems["tahoe"]) if len(systems) > 1 else {}
     for step, factor in factors.items():
-        print(f"moorage's {step} is {factor:.2f} times as fast as tahoe's")
+        low, middle, high = ratio_spread(systems["moorage"], systems["tahoe"], step)
+        print(
+            f"moorage's {step} is {factor:.2f} times as fast as tahoe's by the medians; "
+            f"round by round {middle:.2f} ({low:.2f} to {high:.2f})"
+        )
     now = datetime.datetime.now(datetime.UTC)
     path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}-against-tahoe.json"
     result = {

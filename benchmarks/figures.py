@@ -44,6 +44,13 @@ def ratios(ours: Measured, theirs: Measured) -> dict[str, float]:
     return {step: theirs.median_s(step) / ours.median_s(step) for step in STEPS}
 
 
+def ratio_spread(ours: Measured, theirs: Measured, step: str) -> tuple[float, float, float]:
+    """The smallest, the median and the largest ratio of one round: what else the machine did weighs on both alike."""
+    pairs = zip(theirs.timings[step], ours.timings[step], strict=True)
+    each = sorted(their.wall_s / our.wall_s for their, our in pairs)
+    return each[0], statistics.median(each), each[-1]
+
+
 def table(systems: Mapping[str, Measured], size_bytes: int) -> list[str]:
     """Lines for a terminal."""
     lines = [f"{'':10}{'step':6}{'median':>10}{'fastest':>10}{'slowest':>10}{'rate':>14}{'CPU per GB':>14}"]

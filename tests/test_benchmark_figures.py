@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.figures import MIB, Measured, Timing, as_json, ratios, table
+from benchmarks.figures import MIB, Measured, Timing, as_json, ratio_spread, ratios, table
 
 
 def measured(*walls_s: float) -> Measured:
@@ -14,6 +14,10 @@ def measured(*walls_s: float) -> Measured:
 
 def test_twice_as_fast_is_two() -> None:
     assert ratios(ours=measured(1, 1, 9), theirs=measured(2, 2, 2)) == {"put": 2.0, "get": 2.0}
+
+
+def test_the_spread_of_a_ratio_is_of_rounds_not_of_extremes() -> None:
+    assert ratio_spread(measured(1, 2, 4), measured(2, 6, 16), "put") == (2.0, 3.0, 4.0)
 
 
 def test_a_slow_round_shows_in_the_spread_and_not_in_the_median() -> None:

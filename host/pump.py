@@ -27,7 +27,7 @@ RECORD_BYTES = 16 * KIB
 # How long bytes that have come wait for those that are expected behind them: less than anyone's patience.
 GATHER_S = 0.25
 # The task wakes up for so many bytes. To wake up, whatever for, costs as much as to decrypt 256 KiB.
-GATHER_BYTES = 512 * KIB
+GATHER_BYTES = 1024 * KIB
 # So much is encrypted and sent in a worker thread: to go there and back costs as much as to encrypt 64 KiB.
 THREADED_BYTES = 256 * KIB
 # A goodbye that the other side does not read in this time is not worth waiting for.

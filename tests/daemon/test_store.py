@@ -21,6 +21,7 @@ from core.errors import (
     StoreReadOnlyError,
 )
 from core.ids import ObjectId, ShardRoot, derived_digest
+from core.limits import FRAME_BODY_MAX_BYTES
 from daemon.space import PROBE_AFTER_S
 from daemon.store import UPLOADS_MAX, ShardStore
 from daemon.uploads import UploadPlan
@@ -372,13 +373,13 @@ def test_a_store_whose_disk_is_gone_does_not_call_its_shards_missing(bench: Benc
 
 
 def test_reads_stop_at_the_end_of_the_shard_and_at_the_size_of_a_frame(bench: Bench) -> None:
-    item = bench.put(sample(chunks=20, share_bytes=65_540))
-    assert len(bench.store.read(item.root, 18, 16).lengths) == 2
-    found = bench.store.read(item.root, 0, 20)
-    assert len(found.lengths) == 16
-    assert len(found.body) <= 1024 * 1024 + 64 * 1024
-    with pytest.raises(MalformedError, match="none is number 20"):
-        bench.store.read(item.root, 20, 1)
+    item = bench.put(sample(chunks=40, share_bytes=65_540))
+    assert len(bench.store.read(item.root, 38, 16).lengths) == 2
+    found = bench.store.read(item.root, 0, 40)
+    assert len(found.lengths) == 32
+    assert len(found.body) <= FRAME_BODY_MAX_BYTES
+    with pytest.raises(MalformedError, match="none is number 40"):
+        bench.store.read(item.root, 40, 1)
     assert bench.store.suspects() == {}
 
 

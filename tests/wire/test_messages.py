@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from core.encoding import Value
 from core.errors import CorruptError, MalformedError, MoorageError, WitnessRefusedError, error_classes
 from core.ids import ObjectId, ShardRoot
-from core.limits import FRAME_BODY_MAX_BYTES, FRAME_HEAD_MAX_BYTES, ROOTS_PER_REQUEST_MAX, SEALED_CHUNK_MAX_BYTES
+from core.limits import (
+    FRAME_BODY_MAX_BYTES,
+    FRAME_HEAD_MAX_BYTES,
+    READ_CHUNKS_MAX,
+    ROOTS_PER_REQUEST_MAX,
+    SEALED_CHUNK_MAX_BYTES,
+)
 from tests.core.test_encoding import values
 from tests.wire.samples import MESSAGES, messages
 from wire import messages as m
@@ -109,7 +115,7 @@ def test_message_numbers_are_32_bits(number: Value) -> None:
         m.UploadData(1, (0,) * 257, b""),
         m.Read(ShardRoot(bytes(32)), 256, 1),
         m.Read(ShardRoot(bytes(32)), 0, 0),
-        m.Read(ShardRoot(bytes(32)), 0, 17),
+        m.Read(ShardRoot(bytes(32)), 0, READ_CHUNKS_MAX + 1),
         m.Shares((), (), b""),
         m.Shares((1, 1), (b"",), b"xx"),
         m.Shares((1,), (b"x" * 31,), b"x"),

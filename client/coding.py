@@ -29,7 +29,7 @@ class CodedBatch(NamedTuple):
 
 
 def chunks_per_batch(scheme: Scheme) -> int:
-    """As many chunks as fit one frame per holder, 16 at most: larger batches only cost memory."""
+    """As many chunks as fit one frame per holder, READ_CHUNKS_MAX at most: larger batches only cost memory."""
     return min(READ_CHUNKS_MAX, FRAME_BODY_MAX_BYTES // share_bytes(SEALED_CHUNK_MAX_BYTES, scheme.needed))
 
 

@@ -27,7 +27,7 @@ class ShareBatch(NamedTuple):
     """Shares of consecutive chunks, laid end to end."""
 
     lengths: tuple[int, ...]
-    body: Buffer = field(repr=False)
+    body: Buffer
 
 
 class Lane:
@@ -81,7 +81,8 @@ class Lane:
     async def _converse(self, conversation: Conversation, begin: UploadBegin) -> None:
         await conversation.request(begin)
         window: deque[Reply] = deque()
-        done = False
+        # A commit ends the upload at its holder, whatever comes of it.
+        ended = False
         try:
             async for batch in self._batches:
                 if len(window) == UPLOAD_WINDOW_FRAMES:
@@ -92,12 +93,12 @@ class Lane:
                 await window.popleft().answer(deadline_s=DISK_DEADLINE_S)
             await self._decided.wait()
             if self._root is not None:
-                commit = UploadCommit(begin.upload, self._root)
-                await conversation.request(commit, deadline_s=DISK_DEADLINE_S)
-                done = True
+                ended = True
+                await conversation.request(UploadCommit(begin.upload, self._root), deadline_s=DISK_DEADLINE_S)
         finally:
             for reply in window:
                 reply.abandon()
-            if not done and conversation.usable:
-                with suppress(MoorageError), trio.move_on_after(ABORT_DEADLINE_S, shield=True):
-                    (await conversation.post(UploadAbort(begin.upload))).abandon()
+            if not ended and conversation.usable:
+                # Its answer is waited for: a message that nobody waits for may never be sent.
+                with suppress(MoorageError), trio.CancelScope(shield=True):
+                    await conversation.request(UploadAbort(begin.upload), deadline_s=ABORT_DEADLINE_S)

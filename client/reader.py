@@ -35,8 +35,8 @@ from core.sealing import ChunkSealer, sealing_key_id, sealing_public_key, unwrap
 from erasure.codec import join_into
 from erasure.scheme import Scheme
 
-# Batches fetched ahead of the consumer: at 4 MiB each they cover a round trip and keep both cores busy.
-READ_AHEAD_BATCHES = 4
+# Batches fetched ahead of the consumer: at 8 MiB each they cover a round trip and keep both cores busy.
+READ_AHEAD_BATCHES = 2
 
 
 class Piece(NamedTuple):

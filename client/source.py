@@ -127,14 +127,22 @@ class ExtentRead:
         self.extent = extent
         self.digest = digest
         self._buffer: bytearray | None = buffer
+        self._view: memoryview | None = None
         self._ahead = ahead
 
     async def get(self) -> memoryview:
         if self._buffer is None:
             self._buffer = await self._ahead.read_again(self.extent)
-        return memoryview(self._buffer)[: self.extent.plain_bytes]
+        if self._view is None:
+            self._view = memoryview(self._buffer)[: self.extent.plain_bytes]
+        return self._view
 
     def let_go(self) -> None:
+        if self._view is not None:
+            # Whoever should still use it gets an error, and never another extent's bytes, which must not be sealed
+            # under this one's key.
+            self._view.release()
+            self._view = None
         if self._buffer is not None:
             self._ahead.give_back(self._buffer)
             self._buffer = None
@@ -164,16 +172,15 @@ class ReadAhead:
     async def read_again(self, extent: PlannedExtent) -> bytearray:
         """A buffer that begins with the extent. Raises as ``ExtentReader.read_again``."""
         await self._room.acquire()
-        buffer = self._buffer()
         try:
             async with self._turn:
-                await self._threads.disk(self._reader.read_again, extent, memoryview(buffer))
-        except BaseException:  # nobody has the buffer yet who could give it back
-            self.give_back(buffer)
+                return await self._threads.disk(self._read_again, extent)
+        except BaseException:  # nobody has a buffer who could give it back
+            self._room.release()
             raise
-        return buffer
 
     def give_back(self, buffer: bytearray) -> None:
+        """Nobody uses it any more."""
         self._free.append(buffer)
         self._room.release()
 
@@ -181,5 +188,11 @@ class ReadAhead:
         buffer = self._buffer()
         return buffer, self._reader.read(extent, memoryview(buffer))
 
+    def _read_again(self, extent: PlannedExtent) -> bytearray:
+        buffer = self._buffer()
+        self._reader.read_again(extent, memoryview(buffer))
+        return buffer
+
     def _buffer(self) -> bytearray:
+        """Called under ``_turn``; the loop only adds to ``_free``."""
         return self._free.pop() if self._free else bytearray(min(EXTENT_BYTES, self._plan.stream_bytes))

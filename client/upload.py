@@ -111,9 +111,9 @@ async def upload_extent(
     is coded while the others' holders bring them to their disks. Raises as ``plain.get``.
     """
     lanes = [Lane(index, peer) for index, peer in sorted(holders.items())]
+    # Before the turn: whoever has it must be able to go on.
+    view = await plain.get()
     async with trio.open_nursery() as nursery:
-        # Before the turn: whoever has it must be able to go on.
-        view = await plain.get()
         async with turn:
             for lane in lanes:
                 nursery.start_soon(lane.run, peers, scheme, *_announced(len(view), scheme))

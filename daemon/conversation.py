@@ -56,7 +56,7 @@ class ConversationLimits:
     send_deadline_s: float = 30.0
     # A client between two batches may be busy coding other extents.
     upload_idle_s: float = 120.0
-    # 12 frames are 25 MiB: two full upload windows and a window of reads.
+    # 12 frames are 25 MiB: three full upload windows, as one put has at most, and three more.
     data_frames: int = 12
     # Extents that one client has under way at this peer; each is an open file here.
     uploads: int = 16

@@ -55,13 +55,15 @@ class Lane:
         self._scope = trio.CancelScope()
         self._queue: deque[tuple[int, UploadMessage]] = deque()
         self._arrived = trio.Event()
+        self._unanswered = 0
         self.failure = failure
         self.committed = False
 
     def put(self, number: int, message: UploadMessage) -> None:
         """Queue a message. Raises ProtocolError when more are unanswered than the window allows."""
-        if len(self._queue) == LANE_MESSAGES_MAX:
+        if self._unanswered == LANE_MESSAGES_MAX:
             raise ProtocolError(f"upload {message.upload}: more than {LANE_MESSAGES_MAX} messages unanswered")
+        self._unanswered += 1
         self._queue.append((number, message))
         self._arrived.set()
 
@@ -85,6 +87,7 @@ class Lane:
                             [(number, answer) for (number, _), answer in zip(batch, answers, strict=True)]
                         )
                     finally:
+                        self._unanswered -= len(batch)
                         for _, message in batch:
                             self._release(message)
         finally:
@@ -128,8 +131,8 @@ class Lane:
                     self._do(message)
             except MoorageError as error:
                 self.failure = error
-            ended = isinstance(message, UploadAbort)
-            answers.append(Done() if ended or self.failure is None else Failure.of(self.failure))
+            given_up = isinstance(message, UploadAbort)
+            answers.append(Done() if given_up or self.failure is None else Failure.of(self.failure))
         return answers
 
     def _do(self, message: UploadMessage) -> None:

@@ -20,12 +20,13 @@ from wire.messages import Failure, message_head
 class ServerLimits:
     """Bounds for all connections together.
 
-    ``data_frames`` frames of about 2 MiB may be in memory: with 24 of them, a receive buffer each for the connections
-    that are really at work, and the interpreter, a busy daemon stays below 150 MiB.
+    ``data_frames`` whole frames of about 2 MiB may be in memory: with 36 of them and the interpreter, a busy daemon
+    stays below 150 MiB. Every connection may besides have one frame under way; members of the pool who begin one each
+    and stall can make it 530 MiB more, for as long as an idle connection lives.
     """
 
     connections: int = 256
-    data_frames: int = 24
+    data_frames: int = 36
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ class MemorySource:
             for path, data in self._files.items()
         ]
 
+    def change(self, path: str, data: bytes) -> None:
+        self._files[RelativePath(path.encode())] = data
+
     @contextmanager
     def open(self, entry: Entry) -> Generator[_Reader]:
         yield _Reader(self._files[entry.path])

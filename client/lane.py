@@ -100,5 +100,5 @@ class Lane:
                 reply.abandon()
             if not ended and conversation.usable:
                 # Its answer is waited for: a message that nobody waits for may never be sent.
-                with suppress(MoorageError), trio.CancelScope(shield=True):
+                with suppress(MoorageError), trio.move_on_after(ABORT_DEADLINE_S, shield=True):
                     await conversation.request(UploadAbort(begin.upload), deadline_s=ABORT_DEADLINE_S)

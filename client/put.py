@@ -78,9 +78,7 @@ async def put(
         ahead = ReadAhead(reader, plan, client.ports.threads)
         crew.start_soon(ahead.run)
         progress.begin("looking for peers", 0)
-        live = await (client.live_peers() if allow_degraded else _enough_peers(client, scheme))
-        placer = Placer(_placement_seed(keys.convergence_secret, plan), scheme, live, allow_degraded=allow_degraded)
-        placer.holders(0)
+        placer = await _place(client, plan, scheme, allow_degraded=allow_degraded)
         storer = ExtentStorer(client, placer, scheme, progress)
         progress.begin("storing", plan.stream_bytes)
         stored = await _store_all(ahead, storer, keys.convergence_secret)
@@ -97,17 +95,7 @@ async def put(
     receipt = await anchor_manifest(client, manifest, published.manifest_file, plan.stream_bytes)
     if not await store_on_all(client, placer, manifest.holders(), StoreReceipt(published.object, receipt)):
         _check_receipts(placer, manifest.holders(), scheme)
-    result = PutResult(
-        object=published.object,
-        files=sum(entry.kind is Kind.FILE for entry in entries),
-        plain_bytes=plan.stream_bytes,
-        stored_bytes=published.stored_bytes(scheme),
-        new_bytes=storer.sent_bytes,
-        scheme=scheme,
-        holders=manifest.holders(),
-        degraded=manifest.degraded,
-        receipt=receipt,
-    )
+    result = _result(published, plan, storer, receipt)
     await client.ports.threads.disk(_remember, client, result, content, name, published)
     return result
 
@@ -140,6 +128,20 @@ async def _publish(
     raise NotEnoughPeersError("holders keep failing while the manifest is stored: try again later")
 
 
+def _result(published: Published, plan: Plan, storer: ExtentStorer, receipt: bytes) -> PutResult:
+    return PutResult(
+        object=published.object,
+        files=sum(entry.kind is Kind.FILE for entry in plan.entries),
+        plain_bytes=plan.stream_bytes,
+        stored_bytes=published.stored_bytes(storer.scheme),
+        new_bytes=storer.sent_bytes,
+        scheme=storer.scheme,
+        holders=published.manifest.holders(),
+        degraded=published.manifest.degraded,
+        receipt=receipt,
+    )
+
+
 def _remember(client: Client, result: PutResult, content: bytes, name: str, published: Published) -> None:
     entry = CatalogueEntry(
         object=result.object,
@@ -151,6 +153,15 @@ def _remember(client: Client, result: PutResult, content: bytes, name: str, publ
         created_s=published.manifest.created_s,
     )
     client.memory.remember_object(entry, published.manifest_file, result.receipt)
+
+
+async def _place(client: Client, plan: Plan, scheme: Scheme, *, allow_degraded: bool) -> Placer:
+    """Homes for the plan's shares, among the peers that answer. Raises NotEnoughPeersError."""
+    live = await (client.live_peers() if allow_degraded else _enough_peers(client, scheme))
+    seed = _placement_seed(client.home.owner_keys().convergence_secret, plan)
+    placer = Placer(seed, scheme, live, allow_degraded=allow_degraded)
+    placer.holders(0)
+    return placer
 
 
 async def _enough_peers(client: Client, scheme: Scheme) -> list[PeerRecord]:

@@ -15,7 +15,14 @@ from dataclasses import dataclass, field
 import trio
 
 from core.errors import BusyError, MoorageError, PeerRefusedError, PeerUnavailableError, ProtocolError
-from core.limits import CONNECTION_IDLE_S, HANDSHAKE_DEADLINE_S, KIB, PING_AFTER_S, REQUESTS_IN_FLIGHT_MAX
+from core.limits import (
+    CONNECTION_IDLE_S,
+    HANDSHAKE_DEADLINE_S,
+    KIB,
+    LINE_BYTES_PER_S_MIN,
+    PING_AFTER_S,
+    REQUESTS_IN_FLIGHT_MAX,
+)
 from core.ports import Buffer, Connection, Threads
 from daemon.desk import Desk
 from daemon.lane import Answer, Lane, UploadMessage
@@ -52,10 +59,11 @@ class ConversationLimits:
     """Patience in seconds and bounds per connection."""
 
     idle_s: float = CONNECTION_IDLE_S
-    # The line may be thin, but a peer that takes nothing for this long is gone.
+    # A peer that takes no answer for this long is gone; a large one has longer, as long as the thinnest line needs.
     send_deadline_s: float = 30.0
-    # A client between two batches may be busy coding other extents.
-    upload_idle_s: float = 120.0
+    # A client between two batches may be busy coding other extents; a repairer may read the next one over thin lines,
+    # which takes up to REQUEST_DEADLINE_S and a frame's time, and again where a source failed.
+    upload_idle_s: float = 330.0
     # 12 frames are 25 MiB: two full upload windows and a window of reads.
     data_frames: int = 12
     # Extents that one client has under way at this peer; each is an open file here.
@@ -195,7 +203,7 @@ class Conversation:
         if size_bytes <= SMALL_BYTES:
             # Many small answers are one record and one system call.
             parts = [b"".join(parts)]
-        with trio.move_on_after(self._limits.send_deadline_s) as patience:
+        with trio.move_on_after(self._limits.send_deadline_s + size_bytes / LINE_BYTES_PER_S_MIN) as patience:
             await self._connection.send_all(*parts)
         if patience.cancelled_caught:
             raise PeerUnavailableError(f"{self._remote.name} takes no answers")
@@ -282,6 +290,7 @@ class Conversation:
             store=self._store,
             threads=self._threads,
             idle_s=self._limits.upload_idle_s,
+            moved_bytes=lambda: self._connection.moved_bytes,
             failure=BusyError(f"{self._limits.uploads} uploads are open on this connection") if full else None,
             reply=self._reply,
             release=self._release,

@@ -8,7 +8,7 @@ nobody waits, once a second.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -108,7 +108,7 @@ class _Inbox:
 
 
 class Conversation:
-    """Serves one connection. ``data_frames`` is shared by all connections of the server."""
+    """Serves one connection. ``data_frames`` is shared by all connections; while ``stopping``, no upload begins."""
 
     def __init__(
         self,
@@ -121,6 +121,7 @@ class Conversation:
         limits: ConversationLimits,
         counters: Counters,
         data_frames: trio.Semaphore,
+        stopping: Callable[[], bool],
     ) -> None:
         self._connection = connection
         self._remote = connection.remote
@@ -131,6 +132,7 @@ class Conversation:
         self._limits = limits
         self._counters = counters
         self._all_data = data_frames
+        self._stopping = stopping
         self._own_data = trio.Semaphore(limits.data_frames)
         self._data_held = 0
         self._requests = trio.Semaphore(REQUESTS_IN_FLIGHT_MAX)
@@ -282,7 +284,11 @@ class Conversation:
         if message.upload in self._lanes:
             raise ProtocolError(f"upload {message.upload} is open already")
         failed = [upload for upload, lane in self._lanes.items() if lane.failure is not None]
-        full = len(self._lanes) - len(failed) >= self._limits.uploads
+        refusal = None
+        if self._stopping():
+            refusal = BusyError("this peer is stopping: it takes no new shards")
+        elif len(self._lanes) - len(failed) >= self._limits.uploads:
+            refusal = BusyError(f"{self._limits.uploads} uploads are open on this connection")
         if len(failed) >= self._limits.uploads:
             # The oldest: its client has had the longest time to end it.
             self._lanes.pop(failed[0]).stop()
@@ -291,7 +297,7 @@ class Conversation:
             threads=self._threads,
             idle_s=self._limits.upload_idle_s,
             moved_bytes=lambda: self._connection.moved_bytes,
-            failure=BusyError(f"{self._limits.uploads} uploads are open on this connection") if full else None,
+            failure=refusal,
             reply=self._reply,
             release=self._release,
         )

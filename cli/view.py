@@ -22,7 +22,6 @@ from core.encoding import Value
 from core.errors import EXIT_OK, EXIT_PARTIAL, MoorageError
 from core.identity import certificate_end_s
 from daemon.journal import Event
-from erasure.codec import FAST_KERNEL, kernel_name
 
 LIBRARIES = ("trio", "zfec", "blake3", "msgpack", "kademlia", "cryptography")
 DAY_S = 86_400
@@ -174,12 +173,12 @@ def _check_libraries() -> Check:
 
 
 def _check_kernel() -> Check:
+    from erasure.codec import FAST_KERNEL, kernel_name
+
     name = kernel_name()
     if name == FAST_KERNEL:
         return Check("erasure", True, f"{name} computes shares")
-    return Check(
-        "erasure", False, f"{name} computes shares, which is slow: {FAST_KERNEL} is not installed, or fails here"
-    )
+    return Check("erasure", False, f"{name} computes shares, which is slow: {FAST_KERNEL} is missing or fails here")
 
 
 def _check_home(folder: str) -> list[Check]:

@@ -17,7 +17,8 @@ def kernel_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, 
     """What it says of the erasure kernel in a folder that is no home."""
     assert run_doctor(argparse.Namespace(home=str(folder), json=True)) == EXIT_PARTIAL
     checks = json.loads(capsys.readouterr().out)["checks"]
-    return {check["name"]: check for check in checks}["erasure"]
+    found: dict[str, object] = {check["name"]: check for check in checks}["erasure"]
+    return found
 
 
 def test_the_fast_erasure_kernel_is_named(

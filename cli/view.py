@@ -139,7 +139,7 @@ async def _events(arguments: argparse.Namespace) -> list[PeerEvent]:
 
 def run_doctor(arguments: argparse.Namespace) -> int:
     """Check this home and this machine; exit status 3 when something needs attention."""
-    checks = [_check_machine(), _check_libraries(), *_check_home(arguments.home)]
+    checks = [_check_machine(), _check_libraries(), _check_kernel(), *_check_home(arguments.home)]
     if arguments.json:
         print_json({"ok": all(check.ok for check in checks), "checks": [check.to_value() for check in checks]})
     else:
@@ -170,6 +170,15 @@ def _check_libraries() -> Check:
         except PackageNotFoundError:
             return Check("libraries", False, f"{name} is not installed: install moorage anew")
     return Check("libraries", True, ", ".join(found))
+
+
+def _check_kernel() -> Check:
+    from erasure.codec import FAST_KERNEL, kernel_name
+
+    name = kernel_name()
+    if name == FAST_KERNEL:
+        return Check("erasure", True, f"{name} computes shares")
+    return Check("erasure", False, f"{name} computes shares, which is slow: {FAST_KERNEL} is missing or fails here")
 
 
 def _check_home(folder: str) -> list[Check]:

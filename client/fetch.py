@@ -14,10 +14,12 @@ import trio
 
 from anchor.manifest import Extent
 from client.asker import Asker
-from core.errors import CorruptError, MoorageError, NotEnoughSharesError, ProtocolError
+from core.errors import CorruptError, MoorageError, NotEnoughSharesError, PeerUnavailableError, ProtocolError
 from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
+from core.limits import LINE_BYTES_PER_S_MIN, REQUEST_DEADLINE_S, SEALED_CHUNK_MAX_BYTES
 from core.ports import Threads
+from erasure.codec import share_bytes
 from erasure.merkle import check_share
 from erasure.scheme import Scheme
 from wire.messages import Read, Shares
@@ -29,6 +31,9 @@ HEDGE_MAX_S = 1.0
 # A peer this many times slower than the fastest is asked last.
 SLOW_FACTOR = 8.0
 SLOW_MIN_S = 0.1
+# A run of shares that takes longer comes from a holder that is of no use now, however it divides the run into answers:
+# one answer's patience, and a second for each 16 KiB of it.
+RUN_DEADLINE_S = REQUEST_DEADLINE_S
 # How much the newest measurement counts.
 SMOOTHING = 0.3
 
@@ -188,10 +193,7 @@ class ShareFetcher:
     ) -> None:
         started = trio.current_time()
         try:
-            shares: list[memoryview] = []
-            while len(shares) < count:
-                at = first + len(shares)
-                shares += await self._read(extent, source, at, count - len(shares))
+            shares = await self._read_run(extent, source, first, count)
             self.board.took(source.peer, trio.current_time() - started)
             await inbox.send((source, ShareRun(source, tuple(shares))))
         except trio.Cancelled:
@@ -208,6 +210,18 @@ class ShareFetcher:
             else:
                 self.board.down(source.peer)
             await inbox.send((source, None))
+
+    async def _read_run(self, extent: Extent, source: Source, first: int, count: int) -> list[memoryview]:
+        """All ``count`` shares, in as many answers as the holder likes, but all before one deadline."""
+        run_bytes = count * share_bytes(SEALED_CHUNK_MAX_BYTES, self._scheme.needed)
+        deadline_s = RUN_DEADLINE_S + run_bytes / LINE_BYTES_PER_S_MIN
+        shares: list[memoryview] = []
+        with trio.move_on_after(deadline_s):
+            while len(shares) < count:
+                at = first + len(shares)
+                shares += await self._read(extent, source, at, count - len(shares))
+            return shares
+        raise PeerUnavailableError(f"peer {source.peer.short} took longer than {deadline_s:.0f} s for {count} shares")
 
     async def _read(self, extent: Extent, source: Source, first: int, count: int) -> tuple[memoryview, ...]:
         answer = await self._peers.request(source.peer, Read(extent.roots[source.index], first, count))

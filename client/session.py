@@ -16,7 +16,9 @@ import trio
 from client.tasks import first_error
 from core.errors import MoorageError, PeerRefusedError, PeerUnavailableError, ProtocolError
 from core.limits import (
+    FRAME_BODY_MAX_BYTES,
     HANDSHAKE_DEADLINE_S,
+    LINE_BYTES_PER_S_MIN,
     PING_AFTER_S,
     REQUEST_DEADLINE_S,
     REQUESTS_IN_FLIGHT_MAX,
@@ -28,13 +30,16 @@ from wire.messages import MESSAGE_ID_MAX, PROTOCOL_VERSION, Failure, Hello, Mess
 
 # Frames waiting for the socket: enough to keep it busy, few enough to bound memory (8 MiB).
 SEND_QUEUE_FRAMES = 4
-# The line may be thin, but a peer that takes no frame whole for this long is gone, whatever it says meanwhile.
+# A peer that takes no frame whole for so long is gone, whatever it says meanwhile; a large frame has longer, as long
+# as the thinnest line needs for it.
 SEND_DEADLINE_S = 30.0
-# A body that the system's send buffer alone can hardly swallow.
+# So much that moved over a thin line is a sign of life. A hung peer's system takes pings and small requests, too, but
+# hardly so many in the time in which a silent peer is given up.
 SIGN_OF_LIFE_BYTES = 16 * 1024
 
 # How often a peer that owes an answer is looked at.
 WATCH_S = 0.5
+WATCH_MIN_S = 0.001
 
 
 OnBug: TypeAlias = Callable[[Exception], None]
@@ -50,6 +55,14 @@ class Pending:
         self._kind = kind
         self._arrived = trio.Event()
         self._answer: Message | None = None
+        self._moved_at_first = session.moved_bytes
+        self._ahead_bytes = FRAME_BODY_MAX_BYTES * (session.in_flight + 1)
+        self._line_free_at: float | None = None
+
+    def look(self, moved_bytes: int) -> None:
+        """Called by the session now and then: what has moved so far."""
+        if self._line_free_at is None and moved_bytes - self._moved_at_first >= self._ahead_bytes:
+            self._line_free_at = trio.current_time()
 
     def arrive(self, answer: Message | None) -> None:
         """Called by the session: the answer, or None when there will be none."""
@@ -60,13 +73,18 @@ class Pending:
         self._session.forget(self._number)
 
     async def answer(self, *, deadline_s: float = REQUEST_DEADLINE_S) -> Message:
-        """What the peer answered. Raises as ``Session.request`` does."""
+        """What the peer answered. Raises as ``Session.request`` does.
+
+        Time in which a thin line is busy with what was asked for before, or with this, does not count.
+        """
+        began = trio.current_time()
         try:
-            with trio.move_on_after(deadline_s) as scope:
-                await self._arrived.wait()
+            while not self._arrived.is_set() and (due := self._due_at(began, deadline_s)) > trio.current_time():
+                with trio.move_on_at(due):
+                    await self._arrived.wait()
         finally:
             self.abandon()
-        if scope.cancelled_caught:
+        if not self._arrived.is_set():
             name = self._session.remote.name
             raise PeerUnavailableError(f"{name} took longer than {deadline_s:.0f} s for {self._kind}")
         if self._answer is None:
@@ -74,6 +92,13 @@ class Pending:
         if isinstance(self._answer, Failure):
             raise self._answer.error()
         return self._answer
+
+    def _due_at(self, began: float, deadline_s: float) -> float:
+        if self._line_free_at is not None:
+            return max(began, self._line_free_at) + deadline_s
+        moved_bytes = self._session.moved_bytes - self._moved_at_first
+        # In whole signs of life: pings must not draw it out.
+        return began + deadline_s + moved_bytes // SIGN_OF_LIFE_BYTES * SIGN_OF_LIFE_BYTES / LINE_BYTES_PER_S_MIN
 
 
 class Session:
@@ -94,6 +119,7 @@ class Session:
         self._uploads = 0
         self._next_id = 1
         self._heard_at = trio.current_time()
+        self._moved_when_heard = 0
         self._slots = trio.Semaphore(REQUESTS_IN_FLIGHT_MAX - 1)
         self._outbox, self._to_send = trio.open_memory_channel[tuple[int, Message]](SEND_QUEUE_FRAMES)
         # An asker that gives up takes nothing from what the peer owes: only a sign of life does.
@@ -103,6 +129,14 @@ class Session:
     @property
     def usable(self) -> bool:
         return self.failure is None
+
+    @property
+    def moved_bytes(self) -> int:
+        return self._connection.moved_bytes
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._waiting)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Greet, then carry requests until the connection ends. Never raises: ``failure`` says why it ended."""
@@ -149,7 +183,7 @@ class Session:
         pending = Pending(self, number, message.KIND)
         if not self._owes:
             # Silence counts from now: until now the peer owed us nothing.
-            self._heard_at = trio.current_time()
+            self._hear()
             self._owes = True
             self._owing.set()
         self._waiting[number] = pending
@@ -203,14 +237,12 @@ class Session:
 
     async def _write(self, number: int, message: Message) -> None:
         body = message.body_of()
-        with trio.move_on_after(SEND_DEADLINE_S) as patience:
+        deadline_s = SEND_DEADLINE_S + len(body) / LINE_BYTES_PER_S_MIN
+        with trio.move_on_after(deadline_s) as patience:
             await self._connection.send_all(frame_prefix(message_head(number, message), len(body)), body)
         if patience.cancelled_caught:
             self.hung = True
-            raise PeerUnavailableError(f"{self.remote.name} has taken nothing for {SEND_DEADLINE_S:.0f} s")
-        if len(body) >= SIGN_OF_LIFE_BYTES:
-            # Over a thin line a frame takes seconds; that the peer takes it is a sign of life.
-            self._heard_at = trio.current_time()
+            raise PeerUnavailableError(f"{self.remote.name} has taken no frame for {deadline_s:.0f} s")
 
     async def _send_all(self) -> None:
         async for number, message in self._to_send:
@@ -223,7 +255,7 @@ class Session:
             count = await self._connection.receive_into(parser.room(), expected_bytes=parser.expected_bytes)
             if not count:
                 raise PeerUnavailableError(f"{self.remote.name} closed the connection")
-            self._heard_at = trio.current_time()
+            self._hear()
             for frame in parser.took(count):
                 number, message = parse_message(frame)
                 pending = self._waiting.get(number)
@@ -233,6 +265,18 @@ class Session:
                     pending.arrive(message)
             self._owes = bool(self._waiting)
 
+    def _hear(self) -> None:
+        self._heard_at = trio.current_time()
+        self._moved_when_heard = self.moved_bytes
+
+    def _look_at_line(self) -> None:
+        """Over a thin line a frame takes longer than a silent peer is waited for: that bytes move is a sign of life."""
+        moved_bytes = self.moved_bytes
+        for pending in self._waiting.values():
+            pending.look(moved_bytes)
+        if moved_bytes - self._moved_when_heard >= SIGN_OF_LIFE_BYTES:
+            self._hear()
+
     async def _watch(self) -> None:
         """Ping a peer that owes an answer and is silent; give it up when it stays silent."""
         pinged = -math.inf
@@ -240,6 +284,7 @@ class Session:
             if not self._owes:
                 self._owing = trio.Event()
                 await self._owing.wait()
+            self._look_at_line()
             silent_s = trio.current_time() - self._heard_at
             if silent_s >= SILENCE_MAX_S:
                 self.hung = True
@@ -247,7 +292,8 @@ class Session:
             if silent_s >= PING_AFTER_S and self._heard_at >= pinged and self._ping():
                 pinged = trio.current_time()
             next_at = PING_AFTER_S if silent_s < PING_AFTER_S else SILENCE_MAX_S
-            await trio.sleep(min(WATCH_S, next_at - silent_s))
+            # Rounded down to no time at all it would be asked again at once.
+            await trio.sleep(max(WATCH_MIN_S, min(WATCH_S, next_at - silent_s)))
 
     def _ping(self) -> bool:
         """False when there is no room: other frames are in the queue, and the peer's taking them is a sign of life."""

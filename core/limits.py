@@ -68,6 +68,9 @@ SILENCE_MAX_S = 3.5
 PING_AFTER_S = 1.0
 # A peer that answers pings may still be busy with its disk; this ends any request.
 REQUEST_DEADLINE_S = 30.0
+# The thinnest line that is waited for: a shard of 16 MiB takes 17 minutes over it. Patience for what is large grows
+# by what it may take at this rate.
+LINE_BYTES_PER_S_MIN = 16 * KIB
 # Re-reading a 16 MiB shard, or an fsync, on a NAS disk under load.
 DISK_DEADLINE_S = 120.0
 # A connection without traffic is closed: a peer pair that talks once an hour needs no socket.

@@ -123,6 +123,15 @@ class Connection(Protocol):
     @property
     def remote(self) -> Identity: ...
 
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that have come, and bytes sent that the other side's system has taken; never falls.
+
+        It grows while a line is thin but not dead, also amid a call. That a system takes bytes says nothing of the
+        program above it.
+        """
+        ...
+
     async def send_all(self, *parts: Buffer) -> None:
         """All parts, one after the other."""
         ...

@@ -8,14 +8,21 @@ nobody waits, once a second.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
 
 from core.errors import BusyError, MoorageError, PeerRefusedError, PeerUnavailableError, ProtocolError
-from core.limits import CONNECTION_IDLE_S, HANDSHAKE_DEADLINE_S, KIB, PING_AFTER_S, REQUESTS_IN_FLIGHT_MAX
+from core.limits import (
+    CONNECTION_IDLE_S,
+    HANDSHAKE_DEADLINE_S,
+    KIB,
+    LINE_BYTES_PER_S_MIN,
+    PING_AFTER_S,
+    REQUESTS_IN_FLIGHT_MAX,
+)
 from core.ports import Buffer, Connection, Threads
 from daemon.desk import Desk
 from daemon.lane import Answer, Lane, UploadMessage
@@ -52,10 +59,11 @@ class ConversationLimits:
     """Patience in seconds and bounds per connection."""
 
     idle_s: float = CONNECTION_IDLE_S
-    # The line may be thin, but a peer that takes nothing for this long is gone.
+    # A peer that takes no answer for this long is gone; a large one has longer, as long as the thinnest line needs.
     send_deadline_s: float = 30.0
-    # A client between two batches may be busy coding other extents.
-    upload_idle_s: float = 120.0
+    # A client between two batches may be busy coding other extents; a repairer may read the next one over thin lines,
+    # which takes up to REQUEST_DEADLINE_S and a frame's time, and again where a source failed.
+    upload_idle_s: float = 330.0
     # 12 frames are 25 MiB: three full upload windows, as one put has at most, and three more.
     data_frames: int = 12
     # Extents that one client has under way at this peer; each is an open file here.
@@ -100,7 +108,7 @@ class _Inbox:
 
 
 class Conversation:
-    """Serves one connection. ``data_frames`` is shared by all connections of the server."""
+    """Serves one connection. ``data_frames`` is shared by all connections; while ``stopping``, no upload begins."""
 
     def __init__(
         self,
@@ -113,6 +121,7 @@ class Conversation:
         limits: ConversationLimits,
         counters: Counters,
         data_frames: trio.Semaphore,
+        stopping: Callable[[], bool],
     ) -> None:
         self._connection = connection
         self._remote = connection.remote
@@ -123,6 +132,7 @@ class Conversation:
         self._limits = limits
         self._counters = counters
         self._all_data = data_frames
+        self._stopping = stopping
         self._own_data = trio.Semaphore(limits.data_frames)
         self._data_held = 0
         self._requests = trio.Semaphore(REQUESTS_IN_FLIGHT_MAX)
@@ -195,7 +205,7 @@ class Conversation:
         if size_bytes <= SMALL_BYTES:
             # Many small answers are one record and one system call.
             parts = [b"".join(parts)]
-        with trio.move_on_after(self._limits.send_deadline_s) as patience:
+        with trio.move_on_after(self._limits.send_deadline_s + size_bytes / LINE_BYTES_PER_S_MIN) as patience:
             await self._connection.send_all(*parts)
         if patience.cancelled_caught:
             raise PeerUnavailableError(f"{self._remote.name} takes no answers")
@@ -274,7 +284,11 @@ class Conversation:
         if message.upload in self._lanes:
             raise ProtocolError(f"upload {message.upload} is open already")
         failed = [upload for upload, lane in self._lanes.items() if lane.failure is not None]
-        full = len(self._lanes) - len(failed) >= self._limits.uploads
+        refusal = None
+        if self._stopping():
+            refusal = BusyError("this peer is stopping: it takes no new shards")
+        elif len(self._lanes) - len(failed) >= self._limits.uploads:
+            refusal = BusyError(f"{self._limits.uploads} uploads are open on this connection")
         if len(failed) >= self._limits.uploads:
             # The oldest: its client has had the longest time to end it.
             self._lanes.pop(failed[0]).stop()
@@ -282,7 +296,8 @@ class Conversation:
             store=self._store,
             threads=self._threads,
             idle_s=self._limits.upload_idle_s,
-            failure=BusyError(f"{self._limits.uploads} uploads are open on this connection") if full else None,
+            moved_bytes=lambda: self._connection.moved_bytes,
+            failure=refusal,
             reply=self._reply,
             release=self._release,
         )

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import trio
 
 from core.errors import MoorageError, PeerUnavailableError, ProtocolError
-from core.limits import UPLOAD_WINDOW_FRAMES
+from core.limits import LINE_BYTES_PER_S_MIN, UPLOAD_WINDOW_FRAMES
 from core.ports import Threads
 from daemon.store import ShardStore
 from daemon.uploads import Upload, UploadPlan
@@ -31,6 +31,7 @@ class Lane:
     failure what the client sends before it has heard of it.
 
     Args:
+        moved_bytes: what its connection has moved so far: a thin line may be busy with other uploads for long.
         failure: fail from the beginning.
         reply: sends answers.
         release: called once for each message, when nothing of it is held any more.
@@ -42,6 +43,7 @@ class Lane:
         store: ShardStore,
         threads: Threads,
         idle_s: float,
+        moved_bytes: Callable[[], int],
         failure: MoorageError | None,
         reply: Callable[[Sequence[Answer]], Awaitable[None]],
         release: Callable[[Message], None],
@@ -49,6 +51,7 @@ class Lane:
         self._store = store
         self._threads = threads
         self._idle_s = idle_s
+        self._moved_bytes = moved_bytes
         self._reply = reply
         self._release = release
         self._upload: Upload | None = None
@@ -98,19 +101,24 @@ class Lane:
 
     async def _next(self) -> list[tuple[int, UploadMessage]]:
         """What has come, up to the upload's end: a holder that is behind catches up in large steps."""
-        if not self._queue:
-            with trio.move_on_after(self._idle_s) as patience:
-                await self._arrival()
-            if patience.cancelled_caught:
-                self.failure = self.failure or PeerUnavailableError(
-                    f"nothing came for {self._idle_s:.0f} s: begin again"
-                )
-                await self._drop()
-                await self._arrival()
+        if not self._queue and await self._is_idle():
+            self.failure = self.failure or PeerUnavailableError(f"nothing came for {self._idle_s:.0f} s: begin again")
+            await self._drop()
+            await self._arrival()
         batch = [self._queue.popleft()]
         while self._queue and not isinstance(batch[-1][1], UploadCommit | UploadAbort):
             batch.append(self._queue.popleft())
         return batch
+
+    async def _is_idle(self) -> bool:
+        """Wait for a message: True when none came in time, while the line had little else to carry."""
+        while True:
+            moved_bytes = self._moved_bytes()
+            with trio.move_on_after(self._idle_s):
+                await self._arrival()
+                return False
+            if self._moved_bytes() - moved_bytes < self._idle_s * LINE_BYTES_PER_S_MIN:
+                return True
 
     async def _arrival(self) -> None:
         while not self._queue:

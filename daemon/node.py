@@ -21,6 +21,7 @@ from core.ports import Address, Ports
 from daemon.admission import check_document
 from daemon.care import Care
 from daemon.documents import DocumentKind
+from daemon.drain import drain
 from daemon.eventlog import EventLog
 from daemon.journal import Journal
 from daemon.server import Server
@@ -43,9 +44,6 @@ PORT_FILE = "state/port"
 RECORDS_FILE = "state/records"
 JOURNAL_FOLDER = "journal"
 PEER_RECORD_LIFE_S = 24 * 3600
-# What is under way may finish for this long after a signal; the whole stop must take less than ten seconds.
-DRAIN_S = 5.0
-DRAIN_POLL_S = 0.05
 
 
 class Node:
@@ -220,11 +218,10 @@ class Node:
         )
 
     async def drain(self) -> None:
-        """Let uploads finish for a while, then keep what was learned of the pool."""
+        """Take no new uploads, let those under way finish for a while, keep what was learned of the pool."""
+        assert self.dht is not None
         self.draining = True
-        with trio.move_on_after(DRAIN_S):
-            while self.store.statistics().uploads:  # noqa: ASYNC110 - the store counts in threads and has no event
-                await trio.sleep(DRAIN_POLL_S)
+        await drain(self.server, self.store, self.dht, self.make_record)
         await self._save_records(self.records.raws())
         self.log.log("info", "stopped", uploads_cut=self.store.statistics().uploads)
 

@@ -63,6 +63,11 @@ class Server:
         self._connections = 0
         self._total = 0
         self._refused = 0
+        self._stopping = False
+
+    def stop_uploads(self) -> None:
+        """From now on refuse new uploads as busy; those under way may finish."""
+        self._stopping = True
 
     def statistics(self) -> ServerStatistics:
         return ServerStatistics(self._connections, self._total, self._refused, replace(self._counters))
@@ -100,6 +105,7 @@ class Server:
             limits=self._conversation_limits,
             counters=self._counters,
             data_frames=self._data_frames,
+            stopping=lambda: self._stopping,
         )
         try:
             await conversation.run()

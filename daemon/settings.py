@@ -26,6 +26,9 @@ GRACE_MAX_HOURS = 24.0 * 365
 # The system picks the port; nobody outside this machine can connect.
 LOOPBACK = Address("127.0.0.1", 0)
 
+# Addresses to bind that nobody can connect to, in their usual spellings.
+EVERYWHERE = ("0.0.0.0", "::", "0", "*", "0:0:0:0:0:0:0:0")  # noqa: S104 - to refuse it, not to bind it
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 
@@ -58,11 +61,15 @@ class NetworkSettings:
 
     @classmethod
     def read(cls, table: Table) -> Self:
-        return cls(
-            listen=table.address("listen", cls().listen, low_port=0),
-            advertise=table.optional_address("advertise"),
-            seeds=table.addresses("seeds", max_items=SEEDS_MAX),
-        )
+        listen = table.address("listen", cls().listen, low_port=0)
+        advertise = table.optional_address("advertise")
+        if advertise is None and listen.host in EVERYWHERE:
+            raise table.wrong(
+                "listen",
+                f"= '{listen}' is every address of this machine, none of which others could be told: set [network] "
+                f'advertise to the one at which they reach it, such as "peer-1.hospital.example:{listen.port or 7711}"',
+            )
+        return cls(listen=listen, advertise=advertise, seeds=table.addresses("seeds", max_items=SEEDS_MAX))
 
 
 @dataclass(frozen=True, slots=True)

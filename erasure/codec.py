@@ -21,9 +21,12 @@ from erasure.kernel import Kernel
 from erasure.kernels import best_kernel
 from erasure.scheme import Scheme
 
+# Many times as fast as zfec (docs/decisions/0011).
+FAST_KERNEL = "ISA-L"
+
 
 def kernel_name() -> str:
-    """What computes shares here: ``ISA-L`` or ``zfec``."""
+    """What computes shares here: ``FAST_KERNEL`` or ``zfec``."""
     return best_kernel().name
 
 

@@ -53,6 +53,10 @@ class TlsConnection:
     def remote(self) -> Identity:
         return self._remote
 
+    @property
+    def moved_bytes(self) -> int:
+        return self._pump.counted.moved_bytes
+
     async def send_all(self, *parts: Buffer) -> None:
         await self._pump.send_all(*parts)
 

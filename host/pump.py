@@ -17,13 +17,13 @@ import trio
 from core.errors import MoorageError, PeerUnavailableError
 from core.limits import KIB
 from core.ports import Buffer
+from host.counted import CountedSocket
 from host.tls import explain
 
 # The size with the best throughput of 16 KiB to 1 MiB: what is received is decrypted while still in the cache.
 RECEIVE_BYTES = 256 * KIB
 SEND_BYTES = 256 * KIB
-# RFC 8446, section 5.1.
-RECORD_BYTES = 16 * KIB
+RECORD_BYTES = 16 * KIB  # RFC 8446, section 5.1.
 # How long bytes that have come wait for those that are expected behind them: less than anyone's patience.
 GATHER_S = 0.25
 # The task wakes up for so many bytes. To wake up, whatever for, costs as much as to decrypt 256 KiB.
@@ -63,6 +63,7 @@ class TlsPump:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._socket = connection
+        self.counted = CountedSocket(connection)
         self._where = where
         self._scratch = scratch
         self._workers = workers
@@ -217,8 +218,7 @@ class TlsPump:
 
     async def _say_goodbye(self) -> None:
         async with self._sending:
-            # Makes our close_notify, without which the other side takes the end for a cut. Theirs is not awaited,
-            # which OpenSSL reports as an error of one kind or another.
+            # Our close_notify: without it this were a cut. Theirs is not awaited, which OpenSSL reports as an error.
             with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()
             await self._flush()
@@ -288,7 +288,7 @@ class TlsPump:
     def _pull(self) -> int | None:
         """Hand to TLS what the socket has; how much, 0 at its end, None when nothing is there yet. Raises OSError."""
         try:
-            count = self._socket.recv_into(self._scratch)
+            count = self.counted.receive_into(self._scratch)
         except (BlockingIOError, InterruptedError):
             return None
         if count:
@@ -307,7 +307,7 @@ class TlsPump:
         while self._unsent or self._outgoing.pending:
             self._unsent = self._unsent or memoryview(self._outgoing.read())
             try:
-                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+                self._unsent = self._unsent[self.counted.send(self._unsent) :]
             except (BlockingIOError, InterruptedError):
                 return False
         return True

@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from anchor.manifest import Extent
-from client.fetch import HEDGE_MAX_S, ShareFetcher, ShareRun, Source, SourceBoard
+from client.fetch import HEDGE_MAX_S, RUN_DEADLINE_S, ShareFetcher, ShareRun, Source, SourceBoard
 from core.errors import (
     CorruptError,
     MoorageError,
@@ -21,8 +21,8 @@ from core.errors import (
 )
 from core.findings import FindingKind
 from core.ids import ObjectId, PeerId
-from core.limits import REQUEST_DEADLINE_S
-from erasure.codec import encode_chunk, join_shares
+from core.limits import LINE_BYTES_PER_S_MIN, REQUEST_DEADLINE_S, SEALED_CHUNK_MAX_BYTES
+from erasure.codec import encode_chunk, join_shares, share_bytes
 from erasure.merkle import leaf_digest, merkle_path, root_of_leaves
 from erasure.scheme import Scheme
 from tests.sim.threads import SimThreads
@@ -202,6 +202,20 @@ async def test_without_hedging_a_slow_holder_is_waited_for(autojump_clock: MockC
     holders = Holders({peer(1): after(20.0)})
     assert sorted(await fetch(holders, board=SourceBoard(hedge=False))) == [0, 1, 2, 3]
     assert len(holders.asked) == 4
+
+
+async def test_without_hedging_a_holder_that_drags_out_a_run_is_given_up_at_one_deadline(
+    autojump_clock: MockClock,
+) -> None:
+    """One share an answer, each just in time."""
+    dragging = after(REQUEST_DEADLINE_S - 1.0, stingy)
+    holders, board = Holders({peer(1): dragging}), SourceBoard(hedge=False)
+    assert sorted(await fetch(holders, board=board)) == [0, 2, 3, 4]
+    run_bytes = len(CHUNKS) * share_bytes(SEALED_CHUNK_MAX_BYTES, SCHEME.needed)
+    assert trio.current_time() <= RUN_DEADLINE_S + run_bytes / LINE_BYTES_PER_S_MIN + 1.0
+    holders.asked.clear()
+    await fetch(holders, board=board)
+    assert peer(1) not in holders.asked
 
 
 async def test_a_near_source_is_asked_first_even_for_a_parity_share(autojump_clock: MockClock) -> None:

@@ -17,12 +17,13 @@ from core.errors import CorruptError, RefusedError
 from core.findings import FindingKind
 from core.ids import ObjectId, PeerId, ShardRoot
 from core.limits import CHUNK_BYTES
+from core.ports import Identity
 from daemon.decide import Rebuild
 from daemon.rebuild import Rebuilder, Rebuilt
 from daemon.settings import RepairSettings, Settings, SweepSettings
 from daemon.visit import Seen, Visitor
 from tests.daemon.care_pool import SCHEME, CarePool, Put
-from wire.messages import Job, Read, StoreManifest, StoreReceipt
+from wire.messages import Job, Message, Read, StoreManifest, StoreReceipt
 
 DAY_S = 86_400
 
@@ -287,6 +288,36 @@ async def test_a_repair_gives_a_silent_holder_no_grace_and_its_return_ends_witho
     assert pool.everything_is_whole(put)
     log = open_log(pool.disk, pool.peers[sweeper].home)
     assert log.size() == 3
+
+
+async def test_a_duplicate_stays_while_the_first_holder_shows_leaves_but_not_every_share(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leaves are 32 bytes a chunk: a holder that dropped what they are of can still show them."""
+    pool = CarePool(peers=9)
+    put = pool.put([12 * CHUNK_BYTES])
+    gone = pool.by_id[put.holder(0, 2)]
+    gone.state = "down"
+    honest = gone.desk.answer
+
+    async def lie(remote: Identity, message: Message) -> Message:
+        if message in [Read(put.root(0, 2), chunk, 1) for chunk in (3, 7)]:
+            raise CorruptError("the disk could not read it")
+        return await honest(remote, message)
+
+    async with pool.caring():
+        sweeper = pool.by_id[put.holder(0, 5)].name
+        (new, *_) = {item.holder for item in report_of(await pool.job(sweeper, "repair", grace=False)).repairs}
+        assert new is not None
+        gone.state = "up"
+        monkeypatch.setattr(gone.desk, "answer", lie)
+        for _ in range(3):
+            await pool.job(pool.by_id[new].name)
+            assert pool.by_id[new].store.have([put.root(0, 2)]) == [True]
+        monkeypatch.setattr(gone.desk, "answer", honest)
+        await pool.job(pool.by_id[new].name)
+    assert pool.by_id[new].store.have([put.root(0, 2)]) == [False]
+    assert pool.everything_is_whole(put)
 
 
 async def test_without_a_legal_home_a_shard_of_a_silent_peer_waits_and_this_is_said(autojump_clock: object) -> None:

@@ -26,7 +26,14 @@ from core.errors import (
     StoreFullError,
 )
 from core.ids import ObjectId, PoolId, ShardRoot
-from core.limits import CONNECTION_IDLE_S, HANDSHAKE_DEADLINE_S, REQUESTS_IN_FLIGHT_MAX, UPLOAD_WINDOW_FRAMES
+from core.limits import (
+    CONNECTION_IDLE_S,
+    HANDSHAKE_DEADLINE_S,
+    KIB,
+    LINE_BYTES_PER_S_MIN,
+    REQUESTS_IN_FLIGHT_MAX,
+    UPLOAD_WINDOW_FRAMES,
+)
 from core.ports import Identity
 from daemon.conversation import ConversationLimits
 from daemon.documents import DocumentKind
@@ -367,13 +374,28 @@ async def test_an_upload_that_stalls_gives_its_room_back_and_the_connection_live
 ) -> None:
     client, item = await bench.client(), sample()
     await client.ask(begin(1, item))
-    for _ in range(4):
+    for _ in range(12):
         await trio.sleep(60)
         await client.ask(Ping())
     assert bench.incoming() == []
     assert bench.store.statistics().promised_bytes == 0
     assert failure(await client.ask(UploadData(1, item.lengths, item.data)))[0] == PeerUnavailableError.code
     assert await client.ask(UploadAbort(1)) == Done()
+
+
+async def test_an_upload_whose_line_is_busy_with_another_one_is_not_stalled(
+    autojump_clock: MockClock, bench: Bench
+) -> None:
+    """The frames of several uploads go one after the other, and over a thin line each takes minutes."""
+    client, item = await bench.client(), sample()
+    assert await client.ask(begin(1, item)) == Done()
+    frame_bytes = 16 * 64 * KIB
+    large = UploadBegin(2, needed=4, total=6, index=0, chunks=256, expected_bytes=256 * 64 * KIB)
+    assert await client.ask(large) == Done()
+    for _ in range(12):
+        await trio.sleep(frame_bytes / (2 * LINE_BYTES_PER_S_MIN))
+        assert await client.ask(UploadData(2, (64 * KIB,) * 16, bytes(frame_bytes))) == Done()
+    assert await client.ask(UploadData(1, item.lengths, item.data)) == Done()
 
 
 async def test_too_many_uploads_at_once_are_told_to_wait(autojump_clock: MockClock, bench: Bench) -> None:
@@ -384,6 +406,19 @@ async def test_too_many_uploads_at_once_are_told_to_wait(autojump_clock: MockClo
     await client.ask(UploadAbort(99))
     await client.ask(UploadAbort(0))
     assert await client.ask(begin(99, item)) == Done()
+
+
+async def test_a_server_that_stops_finishes_what_is_under_way_and_begins_nothing(
+    autojump_clock: MockClock, bench: Bench
+) -> None:
+    client, item = await bench.client(), sample()
+    assert await client.ask(begin(1, item)) == Done()
+    bench.server.stop_uploads()
+    code, text = failure(await client.ask(begin(2, item)))
+    assert code == BusyError.code
+    assert "stopping" in text
+    assert await client.ask(UploadData(1, item.lengths, item.data)) == Done()
+    assert await client.ask(UploadCommit(1, item.root)) == Done()
 
 
 async def test_failed_uploads_that_nobody_ends_do_not_pile_up(autojump_clock: MockClock) -> None:

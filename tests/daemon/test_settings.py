@@ -116,6 +116,8 @@ def test_a_window_may_pass_midnight() -> None:
         ("[network]\nlisten = '::1:70'\n", ["listen", "[::1]:7711"]),
         ("[network]\nlisten = 'host:70000'\n", ["listen"]),
         ("[network]\nadvertise = 'host:0'\n", ["advertise"]),
+        ("[network]\nlisten = '0.0.0.0:7711'\n", ["[network] listen", "every address", "set [network] advertise"]),
+        ("[network]\nlisten = '[::]:0'\n", ["[network] listen", "set [network] advertise", "example:7711"]),
         ("[network]\nseeds = 'host:1'\n", ["seeds is not a list"]),
         ("[network]\nseeds = [7]\n", ["seeds = 7 is not HOST:PORT"]),
     ],

@@ -38,20 +38,30 @@ class MemoryConnection:
     def __init__(self, stream: trio.abc.Stream, remote: Identity) -> None:
         self._stream = stream
         self._remote = remote
+        self._come_bytes = 0
+        self.taken_bytes = 0
+        """What the other side's system is said to have taken."""
 
     @property
     def remote(self) -> Identity:
         return self._remote
 
+    @property
+    def moved_bytes(self) -> int:
+        return self._come_bytes + self.taken_bytes
+
     async def send_all(self, *parts: Buffer) -> None:
         try:
             await self._stream.send_all(b"".join(parts))
+            self.taken_bytes += sum(map(len, parts))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise PeerUnavailableError("connection lost") from error
 
     async def receive_some(self, max_bytes: int) -> bytes:
         try:
-            return bytes(await self._stream.receive_some(max_bytes))
+            data = bytes(await self._stream.receive_some(max_bytes))
+            self._come_bytes += len(data)
+            return data
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise PeerUnavailableError("connection lost") from error
 

@@ -25,7 +25,7 @@ from trio.testing import MockClock
 
 from core.errors import PeerRefusedError, PeerUnavailableError, SettingsError
 from core.identity import certificate_pem, private_pem
-from core.limits import MIB
+from core.limits import KIB, MIB
 from core.ports import Address, Connection
 from host.clock import RealClock
 from host.net import NetLimits, TlsNet, _accept
@@ -594,3 +594,38 @@ async def test_a_pool_of_ports_works_together(nursery: trio.Nursery, tmp_path: P
     await ports.threads.disk(ports.disk.make_folders, str(tmp_path / ports.chance.token(4).hex()))
     assert ports.clock.now() > NOW
     await still_serves(await nursery.start(ports.net.serve, ANY_PORT, echo))
+
+
+# --- what has moved ---------------------------------------------------------------------------
+
+
+async def test_what_the_other_system_has_not_taken_has_not_moved() -> None:
+    """By it a thin line is told from a dead one: the program over there reads nothing."""
+    near_socket, far_socket = tcp_pair()
+    far_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * KIB)
+    sent = 16 * MIB
+    async with pair_of(near_socket, far_socket) as pair, trio.open_nursery() as nursery:
+        nursery.start_soon(pair.near.send_all, bytes(sent))
+        moved = -1
+        with trio.fail_after(10):
+            while moved < pair.near.counted.moved_bytes:
+                moved = pair.near.counted.moved_bytes
+                await trio.sleep(0.3)
+        assert 0 < moved < sent / 2
+        room = memoryview(bytearray(MIB))
+        got = 0
+        while got < sent:
+            got += await pair.far.receive_into(room, 1)
+        with trio.fail_after(10):
+            while pair.near.counted.moved_bytes < sent:  # noqa: ASYNC110 (the system tells nobody)
+                await trio.sleep(0.01)
+        assert pair.far.counted.moved_bytes >= sent
+    assert pair.near.counted.moved_bytes >= sent
+
+
+async def test_bytes_of_a_record_that_is_not_whole_have_moved(pair: Pair) -> None:
+    before = pair.near.counted.moved_bytes
+    pair.far_socket.send(b"\x17\x03\x03\x40\x00" + bytes(5000))
+    with trio.move_on_after(0.2):
+        await pair.near.receive_some(100)
+    assert pair.near.counted.moved_bytes == before + 5005

@@ -48,10 +48,23 @@ class SimConnection:
         self._sending = False
         self._receiving = False
         self._closed = False
+        self._sent_bytes = 0
+        self._come_bytes = 0
+        self._moved_bytes = 0
 
     @property
     def remote(self) -> Identity:
         return self._remote
+
+    @property
+    def moved_bytes(self) -> int:
+        """Their kernel takes what arrives; that it has reaches us only where the cable is whole both ways."""
+        pipe, now_s = self._out, trio.current_time()
+        fabric = self._net.fabric
+        if not fabric.is_silent(pipe.source, pipe.target) and not fabric.is_silent(pipe.target, pipe.source):
+            on_the_way = sum(len(segment.data) for segment in pipe.segments if segment.arrives_s > now_s)
+            self._moved_bytes = max(self._moved_bytes, self._come_bytes + self._sent_bytes - on_the_way)
+        return self._moved_bytes
 
     async def send_all(self, *parts: Buffer) -> None:
         await trio.lowlevel.checkpoint()
@@ -65,7 +78,9 @@ class SimConnection:
         try:
             for start in range(0, len(whole), SEGMENT_BYTES):
                 await self._wait_for_room()
-                fabric.put(self._out, whole[start : start + SEGMENT_BYTES])
+                segment = whole[start : start + SEGMENT_BYTES]
+                fabric.put(self._out, segment)
+                self._sent_bytes += len(segment)
         except trio.Cancelled:
             self._link.cut("broken by a send that was cancelled")
             raise
@@ -82,6 +97,7 @@ class SimConnection:
                 await self._net.wait_awake()
                 self._check_open()
                 data = self._net.fabric.take(self._in, max_bytes)
+                self._come_bytes += len(data)
                 if data or self._at_end():
                     return data
                 self._check_whole()

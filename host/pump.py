@@ -67,7 +67,8 @@ class TlsPump:
         self._where = where
         self._scratch = scratch
         self._workers = workers
-        # While a worker thread uses ``_tls`` and the socket nobody else may: set when it is done.
+        # While a worker thread encrypts and sends, nobody else may call ``_tls``, touch ``_outgoing`` and ``_unsent``,
+        # or close the socket: set when it is done. Receiving from the socket does it no harm.
         self._worker_done: trio.Event | None = None
         # What is encrypted and the socket had no room for.
         self._unsent = memoryview(b"")
@@ -120,6 +121,7 @@ class TlsPump:
                 for part in parts:
                     rest = memoryview(part).cast("B")
                     while rest:
+                        self._check()
                         rest = rest[await self._encrypt(rest) :]
                         if self._outgoing.pending >= SEND_BYTES or self._unsent:
                             await self._flush()

@@ -34,6 +34,7 @@ from daemon.silence import Silence
 from daemon.store import ShardStore
 from daemon.supervise import supervise
 from daemon.sweep import Progress, Sweeper, SweepReport
+from daemon.tally import Tally
 from daemon.trash import Trash
 from daemon.turns import InTurn, Turns
 from daemon.visit import Visitor
@@ -41,6 +42,7 @@ from wire.messages import Job, Message, PollJob, StartJob
 
 BOOK_FOLDER = "state/care"
 SILENCE_FILE = "state/silence"
+TALLY_FILE = "state/swept"
 
 
 class Pool(Directory, Publisher, Protocol):
@@ -115,6 +117,16 @@ class Care:
         self._guests = Guests(
             home.identity, home.tls_key, publisher=pool, store=store, threads=ports.threads, clock=ports.clock
         )
+        self._own_log = OwnLog(ports.disk, home, ports.threads, ports.clock)
+        self._tally = Tally(
+            self._me,
+            disk=ports.disk,
+            path=home.path(TALLY_FILE),
+            threads=ports.threads,
+            clock=ports.clock,
+            anchor=self._own_log.swept,
+            journal=journal,
+        )
         self._turns = Turns()
         # What somebody waits for runs as fast as it can; what nobody asked for stands back.
         self._at_once = self._sweeper(Pace(0.0), Pace(0.0), self._asker, Turns())
@@ -175,7 +187,7 @@ class Care:
             threads=threads,
             clock=clock,
             pace=repairing,
-            relocations=OwnLog(ports.disk, self._home, threads, clock),
+            relocations=self._own_log,
             turns=turns,
         )
         visitor = Visitor(
@@ -209,6 +221,7 @@ class Care:
             book=self._book,
             silence=self._silence,
             silence_path=self._home.path(SILENCE_FILE),
+            tally=self._tally,
         )
 
     def _was_whole(self, name: ObjectId) -> bool:
@@ -221,6 +234,7 @@ class Care:
         """Read what was remembered. What cannot be read counts as not known."""
         try:
             await self._ports.threads.disk(self._book.load)
+            await self._ports.threads.disk(self._tally.load)
             await self._ports.threads.disk(self._silence.load, self._ports.disk, self._home.path(SILENCE_FILE))
         except OSError as error:
             self._log.log("warning", "care-not-remembered", str(error))
@@ -271,6 +285,8 @@ class Care:
             if not order.objects:
                 tidied = await self._at_once.tidy()
                 report.add(tidied.findings, tidied.repairs, tidied.unrepaired)
+                if order.job == "sweep":
+                    await self._at_once.anchor_counts(period_s=0.0)
             await self._at_once.write_down([], [], [_swept(order, report)])
             return report
 

@@ -1,10 +1,10 @@
-"""This peer's own log: where it anchors the shards that it moved."""
+"""This peer's own log: where it anchors the shards that it moved, and what its sweeps did."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anchor.leaf import RelocateLeaf, peer_key_name, sign_leaf
+from anchor.leaf import RelocateLeaf, SweepLeaf, peer_key_name, sign_leaf
 from client.home import Home
 from client.ledger import open_log
 from core.ports import Clock, Disk, Threads
@@ -29,7 +29,11 @@ class OwnLog:
         for at in range(0, len(leaves), LEAVES_AT_ONCE):
             await self._threads.disk(self._append, leaves[at : at + LEAVES_AT_ONCE])
 
-    def _append(self, leaves: Sequence[RelocateLeaf]) -> None:
+    async def swept(self, leaf: SweepLeaf) -> None:
+        """Anchor the leaf, durably. Raises as ``moved``."""
+        await self._threads.disk(self._append, [leaf])
+
+    def _append(self, leaves: Sequence[RelocateLeaf | SweepLeaf]) -> None:
         name = peer_key_name(self._home.identity.peer)
         signed = [sign_leaf(self._home.tls_key, name, leaf) for leaf in leaves]
         open_log(self._disk, self._home).append(signed, int(self._clock.now()))

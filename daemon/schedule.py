@@ -156,6 +156,7 @@ class Schedule:
             await self._seen(name)
             raise
         await self._seen(name)
+        await self._sweeper.anchor_counts(period_s=self._settings.period_s)
 
     async def _seen(self, name: ObjectId) -> None:
         await self._threads.disk(self._book.seen, name, int(self._clock.now()))

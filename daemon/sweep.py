@@ -20,6 +20,7 @@ from daemon.journal import Journal, Note
 from daemon.repair import Mended
 from daemon.silence import Silence
 from daemon.store import ShardStore
+from daemon.tally import Tally
 from daemon.trash import Tidied, Trash
 from daemon.visit import Seen, Visitor, once_each
 
@@ -83,6 +84,7 @@ class Sweeper:
         book: CareBook,
         silence: Silence,
         silence_path: str,
+        tally: Tally,
     ) -> None:
         self._me = me
         self._disk = disk
@@ -96,6 +98,7 @@ class Sweeper:
         self._book = book
         self._silence = silence
         self._silence_path = silence_path
+        self._tally = tally
 
     async def held(self) -> list[ObjectId]:
         """Objects of which this peer has a manifest or a receipt, ascending. Raises MoorageError for a sick disk."""
@@ -146,6 +149,13 @@ class Sweeper:
         unrepaired += seen.shelved.subject is None
         unrepaired += sum(not state.ok for state in mended.states) if mended else 0
         report.add(findings, repairs, unrepaired)
+        read = seen.scrubbed
+        self._tally.add(
+            shards=read.shards if read else 0,
+            size_bytes=read.size_bytes if read else 0,
+            findings=len(findings),
+            repairs=len(repairs),
+        )
         await self.write_down(findings, repairs)
         if seen.examination is not None and not seen.shelved.trash:
             states = mended.states if mended else seen.examination.states
@@ -194,6 +204,10 @@ class Sweeper:
             # It is tried again at the next sweep.
             return []
         return [Finding(FindingKind.REMOVED, name, self._me, detail="the manifest of a put that was given up")]
+
+    async def anchor_counts(self, *, period_s: float) -> None:
+        """Leave a trace in the own log of what sweeps did, where the last one is old enough."""
+        await self._tally.anchor_when_due(period_s=period_s)
 
     async def tidy(self) -> SweepReport:
         """Set strays aside, remove abandoned shards."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 import trio
 
+from anchor.leaf import SweepLeaf, parse_leaf
 from client.care import CareReport, parse_report
 from client.health import Health
 from client.ledger import open_log
@@ -21,6 +23,7 @@ from core.ports import Identity
 from daemon.decide import Rebuild
 from daemon.rebuild import Rebuilder, Rebuilt
 from daemon.settings import RepairSettings, Settings, SweepSettings
+from daemon.tally import ANCHOR_EVERY_MIN_S
 from daemon.visit import Seen, Visitor
 from tests.daemon.care_pool import SCHEME, CarePool, Put
 from wire.messages import Job, Message, Read, StoreManifest, StoreReceipt
@@ -728,3 +731,55 @@ async def test_what_a_reader_found_damaged_is_mended_within_minutes(autojump_clo
             await pool.view().request(holder.peer, Read(put.root(0, 1), 0, 1))
         await trio.sleep(120)
     assert pool.everything_is_whole(put)
+
+
+# --- what is left of a sweep --------------------------------------------------------------------
+
+
+def sweep_leaves(pool: CarePool, name: str) -> list[SweepLeaf]:
+    """Those of a peer's own log, each signed by the peer."""
+    home = pool.peers[name].home
+    log = open_log(pool.disk, home)
+    found = [parse_leaf(entry) for entry in log.leaves(0, log.size())]
+    for leaf in found:
+        leaf.check(home.tls_key.public_key().public_bytes_raw())
+    return [leaf.leaf for leaf in found if isinstance(leaf.leaf, SweepLeaf)]
+
+
+async def test_a_sweep_of_everything_leaves_its_counts_in_the_peer_s_own_log_once_a_day(
+    autojump_clock: object,
+) -> None:
+    pool = CarePool()
+    puts = [pool.put(seed=number) for number in range(2)]
+    me = pool.peers["peer-1"].peer
+    pool.flip(pool.path(me, puts[0].root(0, _share(puts[0], me))), 70)
+    async with pool.caring("peer-1"):
+        await pool.job("peer-1", objects=[puts[0].object])
+        assert sweep_leaves(pool, "peer-1") == []
+        await pool.job("peer-1")
+        (leaf,) = sweep_leaves(pool, "peer-1")
+        assert (leaf.peer, leaf.findings, leaf.repairs) == (me, 1, 1)
+        assert leaf.shards == 9
+        assert leaf.size_bytes > 9 * 64
+        await pool.job("peer-1")
+        assert len(sweep_leaves(pool, "peer-1")) == 1
+    events = [event for event in pool.peers["peer-1"].journal.newest(100) if event.kind == "sweep-anchored"]
+    assert [event.facts["shards"] for event in events] == [9]
+    pool.restart("peer-1")
+    async with pool.caring("peer-1"):
+        await pool.job("peer-1")
+        assert len(sweep_leaves(pool, "peer-1")) == 1
+        await trio.sleep(ANCHOR_EVERY_MIN_S)
+        await pool.job("peer-1")
+        assert len(sweep_leaves(pool, "peer-1")) == 2
+
+
+async def test_each_period_of_the_schedule_leaves_one_leaf(autojump_clock: object) -> None:
+    pool = CarePool(settings=Settings(sweep=SweepSettings(period_days=2.0)))
+    pool.put([1000])
+    async with pool.caring("peer-1"):
+        await trio.sleep(10.5 * DAY_S)
+    leaves = sweep_leaves(pool, "peer-1")
+    assert 2 <= len(leaves) <= 5
+    assert all(later.since_s == before.time_s for before, later in pairwise(leaves))
+    assert all(leaf.shards >= 2 for leaf in leaves)

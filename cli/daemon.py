@@ -10,6 +10,7 @@ import sys
 import trio
 
 from cli.clients import open_home
+from cli.owner import end_with, owner_of
 from client.home import SETTINGS_FILE, Home, read_home_file
 from core.errors import EXIT_OK
 from core.ports import Ports
@@ -32,9 +33,14 @@ def _write_line(line: str) -> None:
 
 
 async def _run_until_signal(ports: Ports, home: Home, settings: Settings) -> None:
+    owner = owner_of(os.environ)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with open_node(ports, home, settings, _write_line) as node:
             # The lock is ours now, so the number is not that of another daemon.
             await node.write_state(PID_FILE, f"{os.getpid()}\n")
-            async for _ in signals:
-                break
+            async with trio.open_nursery() as nursery:
+                if owner is not None:
+                    nursery.start_soon(end_with, owner)
+                async for _ in signals:
+                    break
+                nursery.cancel_scope.cancel()

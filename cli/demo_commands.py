@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
+from cli.owner import OWNER_VARIABLE
 from cli.pool import launcher
 from core.encoding import Value
 from core.errors import EXIT_OK, MoorageError
@@ -85,7 +86,8 @@ class Commands:
                 stderr=errors,
                 # Ctrl-C in the terminal is ours to handle: a command must not vanish in the middle of starting daemons.
                 start_new_session=True,
-                env={**os.environ, "NO_COLOR": "1"},
+                # Daemons that it starts must not outlive us, also when we are killed.
+                env={**os.environ, "NO_COLOR": "1", OWNER_VARIABLE: str(os.getpid())},
             )
             try:
                 self._wait(child, must_end=must_end)

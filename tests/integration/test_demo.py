@@ -88,6 +88,21 @@ def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, number: sign
 
 
 @pytest.mark.slow
+def test_a_demo_that_is_killed_takes_its_daemons_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    demo = subprocess.Popen(
+        [*launcher(), "demo", "--json", "--dir", str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with demo:
+        wait_until((folder / STORING).exists, what=STORING, within_s=60)
+        demo.kill()
+    wait_until(lambda: processes_of(tmp_path) == [], what="the end of its daemons", within_s=30)
+
+
+@pytest.mark.slow
 def test_a_step_that_fails_fails_the_demo_and_the_pool_goes_down(tmp_path: Path) -> None:
     demo = subprocess.Popen(
         [*launcher(), "demo", "--json", "--dir", str(tmp_path / "demo")],

@@ -51,7 +51,10 @@ class Tally:
         self._since_s = clock.now()
         self._anchored_s = 0.0
         self._tried_s = 0.0
-        self._shards = self._size_bytes = self._findings = self._repairs = 0
+        self._shards = 0
+        self._size_bytes = 0
+        self._findings = 0
+        self._repairs = 0
         self._writes = 0
 
     def load(self) -> None:

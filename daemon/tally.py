@@ -51,10 +51,10 @@ class Tally:
         self._since_s = clock.now()
         self._anchored_s = 0.0
         self._tried_s = 0.0
-        self._shards = 0
-        self._size_bytes = 0
-        self._findings = 0
-        self._repairs = 0
+        self._shards: int = 0
+        self._size_bytes: int = 0
+        self._findings: int = 0
+        self._repairs: int = 0
         self._writes = 0
 
     def load(self) -> None:

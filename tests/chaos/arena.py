@@ -67,7 +67,7 @@ class Arena:
     def settle(self) -> None:
         """Heal and judge; AssertionError says all that is wrong."""
         self.note(f"healing; {len(self.load.acknowledged)} objects acknowledged, {len(self.load.open)} open")
-        settle(self.fleet, self.load, self.watch)
+        settle(self.fleet, self.load, self.watch, self.note)
         counts = self.fleet.counts
         counts["objects acknowledged"] = len(self.load.acknowledged)
         self.run.figures[self.name] = {**counts, "seconds": round(time.monotonic() - self.began_s)}
@@ -85,6 +85,7 @@ def arena(
     place: Path | None = None,
     prefix: Sequence[str] = (),
     settings: Callable[[int], str] | None = None,
+    addresses: Sequence[str] = (),
     largest_bytes: int = 1 << 20,
     workers: int = 3,
 ) -> Iterator[Arena]:
@@ -92,6 +93,9 @@ def arena(
 
     Args:
         place: where its homes lie, when that is a disk of its own.
+        prefix: what all processes are started by.
+        settings: of peer number 1, 2, ...
+        addresses: where the peers will listen by these settings.
     """
     outside = run.folder / name
     outside.mkdir(parents=True, exist_ok=True)
@@ -108,4 +112,6 @@ def arena(
         if settings is not None:
             for number, peer in enumerate(fleet.peers, start=1):
                 (peer.home / "settings.toml").write_text(settings(number))
+            for home in (fleet.client, *(peer.home for peer in fleet.peers)):
+                (home / "bootstrap").write_text("\n".join(addresses))
         yield Arena(run, name, fleet, load, watch, run.chance(name))

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,7 +110,9 @@ class Fleet:
         with peer.mutex:
             if peer.process is not None and peer.process.poll() is None:
                 return
-            (peer.home / "state" / "address").unlink(missing_ok=True)
+            # On a disk that became read-only the old one stays, and is right: it comes back on its port.
+            with suppress(OSError):
+                (peer.home / "state" / "address").unlink()
             with open(self.log_of(peer), "ab") as log:
                 peer.stopping = False
                 peer.process = subprocess.Popen(

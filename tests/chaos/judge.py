@@ -161,7 +161,7 @@ def in_parallel(jobs: Iterable[Callable[[], object]]) -> None:
             job.result()
 
 
-def settle(fleet: Fleet, load: Load, watch: LedgerWatch) -> None:
+def settle(fleet: Fleet, load: Load, watch: LedgerWatch, note: Callable[[str], None]) -> None:
     """Heal, sweep, and look at everything. What is wrong joins ``fleet.wrong``."""
     load.stop()
     fleet.down()
@@ -169,10 +169,14 @@ def settle(fleet: Fleet, load: Load, watch: LedgerWatch) -> None:
         peer.prefix, peer.environment = (), {}
     fleet.up()
     _until_all_answer(fleet)
+    note("all daemons answer")
     load.finish_open()
+    note("what was interrupted is put")
     _sweep(fleet)
+    note("swept twice")
     _verify(fleet, load)
     in_parallel(partial(load.get, stored, must=True) for stored in list(load.acknowledged))
+    note("restored and verified")
     fleet.down()
     watch.stop()
     fleet.wrong += watch.judge()

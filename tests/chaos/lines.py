@@ -13,8 +13,13 @@ from tests.chaos.arena import Run, arena
 from tests.chaos.sick import Namespace, clock_library, namespace
 
 FIRST_PORT = 47000
+PEERS = 6
 NFQUEUE = Path(__file__).with_name("nfqueue.py")
 STEPS_S = (180, -180, 600, -600, 3600, 0)
+
+
+def addresses() -> list[str]:
+    return [f"{address_of(number)}:{FIRST_PORT + number}" for number in range(1, PEERS + 1)]
 
 
 def address_of(number: int) -> str:
@@ -30,7 +35,7 @@ def network_faults(run: Run) -> None:
     """A network namespace: loss, one-way partitions, resets, a slow line, delay and jitter, one after the other."""
     with ExitStack() as stack:
         net = stack.enter_context(namespace(f"chaos-{run.seed}"))
-        the = stack.enter_context(arena(run, "network", prefix=net.prefix, settings=settings_of))
+        the = stack.enter_context(arena(run, "network", prefix=net.prefix, settings=settings_of, addresses=addresses()))
         the.begin()
         for name, fault in phases(net).items():
             the.note(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import threading
@@ -16,6 +17,7 @@ from tests.chaos.fleet import Done, Fleet
 # Commands may end with these while peers are away: partial, not enough peers, try again. Any other is looked at.
 HONEST_STATUSES = frozenset({0, 3, 5, 75})
 KILLED = -9
+STAMP_S = 1_700_000_000
 RETRIES_IN_A_ROW_MAX = 8
 
 
@@ -45,6 +47,9 @@ class Item:
         made.mkdir(parents=True, exist_ok=True)
         for name, data in self.files(largest_bytes):
             (made / name).write_bytes(data)
+            os.utime(made / name, (STAMP_S, STAMP_S))
+        # A put that is tried again must find the very same folder: times are stored too.
+        os.utime(made, (STAMP_S, STAMP_S))
         return made
 
 

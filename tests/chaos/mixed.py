@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tests.chaos.arena import Arena, Run, arena
 from tests.chaos.disks import SICK_PEERS, cut, rot
-from tests.chaos.lines import FIRST_PORT, address_of, settings_of
+from tests.chaos.lines import FIRST_PORT, address_of, addresses, settings_of
 from tests.chaos.sick import (
     Image,
     Namespace,
@@ -147,6 +147,7 @@ def mixed(run: Run) -> None:
                 place=disk.place if disk is not None else None,
                 prefix=net.prefix if net is not None else (),
                 settings=settings_of if net is not None else None,
+                addresses=addresses(),
             )
         )
         shims: list[Shim] = []

@@ -70,10 +70,15 @@ def tool(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[
 # --- disks ------------------------------------------------------------------------------------
 
 
+def is_mounted(place: Path) -> bool:
+    """By the kernel's list: a file system whose power was cut cannot be asked itself."""
+    return any(line.split()[1] == str(place) for line in Path("/proc/self/mounts").read_text().splitlines())
+
+
 def unmount(place: Path) -> None:
     """At once if possible, within some seconds otherwise, lazily at last."""
     deadline = time.monotonic() + UNMOUNT_DEADLINE_S
-    while os.path.ismount(place):
+    while is_mounted(place):
         done = tool("umount", place, check=False)
         if done.returncode and time.monotonic() > deadline:
             tool("umount", "--lazy", place, check=False)

@@ -99,7 +99,7 @@ def clock_steps(run: Run) -> None:
     """The wall clock of one daemon is set back and forth by minutes (libfaketime); others refuse to believe it."""
     with arena(run, "clock") as the:
         peer = the.fleet.peers[1]
-        steps = run.folder / "clock"
+        steps = run.folder / "clock.offset"
         _step(steps, 0)
         peer.environment = {
             "LD_PRELOAD": str(clock_library()),
@@ -120,6 +120,6 @@ def clock_steps(run: Run) -> None:
 
 
 def _step(file: Path, seconds: int) -> None:
-    beside = file.with_suffix(".new")
+    beside = file.with_suffix(".next")
     beside.write_text(f"{seconds:+d}\n")
     beside.rename(file)

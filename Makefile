@@ -47,7 +47,7 @@ slow: $(STAMP) ## real processes under load, minutes long
 
 # CHAOS="kills --kills 1000" plays one scenario for longer; CHAOS=--list names them.
 chaos: $(STAMP) ## the installed wheel killed, starved, cut off from power and from its peers, about 10 minutes
-	$(BIN)/python -m tests.chaos $(CHAOS)
+	$(BIN)/python -m tests.chaos $(or $(CHAOS),--patience 60 --seconds 10 --cuts 3)
 
 bench: $(STAMP) ## put and get of 512 MiB beside Tahoe-LAFS, in one run
 	$(BIN)/python -m benchmarks.against_tahoe

@@ -39,6 +39,7 @@ def main() -> int:
             kills=arguments.kills,
             cuts=arguments.cuts,
             seconds=arguments.seconds,
+            patience_s=arguments.patience,
             say=_say,
         )
         failed = [scenario.name for scenario in chosen if not play(run, scenario)]
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="name the scenarios, and what they lack here")
     parser.add_argument("--seed", default=secrets.token_hex(4), help="of contents, victims, moments and schedules")
     parser.add_argument("--kills", type=int, default=60, help="kill -9 in the scenario of that name (default: 60)")
+    parser.add_argument("--patience", type=float, default=86400.0, help="seconds after which kills end anyway")
     parser.add_argument("--cuts", type=int, default=4, help="power cuts of each file system (default: 4)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of faults in each other scenario (default: 20)")
     parser.add_argument("--keep", action="store_true", help="leave the folder with homes and logs")

@@ -21,7 +21,8 @@ COMPLAINT_MAX_CHARACTERS = 1500
 class Run:
     """One run of the tool: what is installed, where it works, and how much it does.
 
-    ``seconds`` is how long each fault scenario goes on before its pool is healed and judged.
+    ``seconds`` is how long each fault scenario goes on before its pool is healed and judged; kills end after
+    ``patience_s`` however many they were.
     """
 
     command: Path
@@ -30,6 +31,7 @@ class Run:
     kills: int = 60
     cuts: int = 4
     seconds: float = 20.0
+    patience_s: float = 120.0
     say: Callable[[str], None] = print
     figures: dict[str, dict[str, int]] = field(default_factory=dict)
 

@@ -17,7 +17,7 @@ from anchor.note import parse_note
 from anchor.proof import parse_proof
 from anchor.receipt import parse_receipt
 from anchor.stage import overlay, parse_stage
-from anchor.tiles import TileTree, read_entries
+from anchor.tiles import ReadFile, TileTree, read_entries
 from cli.pool import running_pid
 from core.errors import MoorageError
 from host.disk import RealDisk
@@ -28,6 +28,8 @@ from tests.chaos.load import Load
 OBJECTS_AT_ONCE = 40
 WATCH_EVERY_S = 0.1
 JUDGES = 4
+# Longer than a grudge against a peer that was silent lasts.
+ANSWER_DEADLINE_S = 60.0
 
 
 class LedgerWatch:
@@ -109,7 +111,7 @@ def _committed(log: Path) -> tuple[Checkpoint, TileTree]:
     return checkpoint, TileTree(_reader(log), checkpoint.size)
 
 
-def _reader(log: Path):  # noqa: ANN202 - the type is the one of ``anchor.tiles.ReadFile``
+def _reader(log: Path) -> ReadFile:
     def read(path: str) -> bytes | None:
         file = log / path
         return file.read_bytes() if file.exists() else None
@@ -191,12 +193,13 @@ def settle(fleet: Fleet, load: Load, watch: LedgerWatch, note: Callable[[str], N
 
 
 def _until_all_answer(fleet: Fleet) -> None:
-    deadline = time.monotonic() + 60
+    deadline, said = time.monotonic() + ANSWER_DEADLINE_S, b""
     while time.monotonic() < deadline:
         done = fleet.ask("peers")
-        if done.status == 0 and sum(peer["answers"] for peer in json.loads(done.output)["peers"]) == len(fleet.peers):
+        said = done.output
+        if done.status == 0 and sum(peer["answers"] for peer in json.loads(said)["peers"]) == len(fleet.peers):
             return
-    fleet.wrong.append(f"a healed pool does not answer: {done.output!r}")
+    fleet.wrong.append(f"a healed pool does not answer: {said!r}")
 
 
 def _sweep(fleet: Fleet) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from tests.chaos.arena import Run, arena
@@ -47,7 +47,7 @@ def network_faults(run: Run) -> None:
         the.settle()
 
 
-def phases(net: Namespace) -> dict[str, Callable[[], object]]:
+def phases(net: Namespace) -> dict[str, Callable[[], AbstractContextManager[None]]]:
     """Faults by what they do; each begins when its context is entered."""
 
     @contextmanager

@@ -33,16 +33,16 @@ def main() -> int:
     )
     held: list[tuple[float, int]] = []
 
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
     def arrived(_queue: int, _message: int, packet: int, _data: int) -> int:
         header = library.nfq_get_msg_packet_hdr(ctypes.c_void_p(packet))
         number = int.from_bytes(ctypes.string_at(header, 4), "big")
         heapq.heappush(held, (time.monotonic() + random.uniform(least_s, most_s), number))
         return 0
 
+    callback = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 4)(arrived)
     handle = ctypes.c_void_p(library.nfq_open())
-    queue = ctypes.c_void_p(library.nfq_create_queue(handle, 0, arrived, None))
-    if not handle or not queue or library.nfq_set_mode(queue, COPY_META, 0) < 0:
+    queue = ctypes.c_void_p(library.nfq_create_queue(handle, 0, callback, None))
+    if handle.value is None or queue.value is None or library.nfq_set_mode(queue, COPY_META, 0) < 0:
         print(f"errno {ctypes.get_errno()}", flush=True)
         return 1
     library.nfq_set_queue_maxlen(queue, QUEUE_MAX_PACKETS)

@@ -12,7 +12,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help demo check test coverage slow bench bench-quick clean
+.PHONY: help demo check test coverage slow chaos bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -44,6 +44,10 @@ coverage: $(STAMP) ## branch coverage of the fast tests that need no processes
 slow: $(STAMP) ## real processes under load, minutes long
 	$(BIN)/pytest -q -m slow
 	$(BIN)/pytest -q -n 2 -m 'not slow' --hypothesis-profile thorough tests/core tests/wire tests/anchor tests/dht tests/client
+
+# CHAOS="kills --kills 1000" plays one scenario for longer; CHAOS=--list names them.
+chaos: $(STAMP) ## the installed wheel killed, starved, cut off from power and from its peers, about 10 minutes
+	$(BIN)/python -m tests.chaos $(or $(CHAOS),--patience 60 --seconds 10 --cuts 3)
 
 bench: $(STAMP) ## put and get of 512 MiB beside Tahoe-LAFS, in one run
 	$(BIN)/python -m benchmarks.against_tahoe

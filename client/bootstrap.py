@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from client.home import Home
-from core.durable import read_file, write_file
+from client.home import WORKSHOP_FOLDER, Home
+from core.durable import read_file, write_file_in_workshop
 from core.errors import HomeError
 from core.ports import Address, Disk
 
@@ -75,4 +75,4 @@ def remember_addresses(disk: Disk, home: Home, addresses: Sequence[Address], tok
     text = "".join(f"{address}\n" for address in addresses[:ADDRESSES_MAX])
     path = home.path(KNOWN_FILE)
     if read_file(disk, path, max_bytes=FILE_MAX_BYTES) != text.encode():
-        write_file(disk, path, text.encode(), token=token)
+        write_file_in_workshop(disk, home.path(WORKSHOP_FOLDER), path, text.encode(), token=token)

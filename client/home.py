@@ -26,6 +26,8 @@ SEALING_FILE = "keys/sealing.seed"
 CONVERGENCE_FILE = "keys/convergence.secret"
 LOG_FILE = "keys/log.seed"
 WITNESS_FILE = "keys/witness.seed"
+# Where commands and the daemon write files before these get their names; see ``core.durable.clear_workshop``.
+WORKSHOP_FOLDER = "state/parts"
 FILE_MAX_BYTES = 1024 * 1024
 SOFTWARE = f"moorage/{VERSION}"
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from anchor.manifest import Manifest, parse_manifest
-from client.home import Home
-from core.durable import read_file, write_file
+from client.home import WORKSHOP_FOLDER, Home
+from core.durable import clear_workshop, read_file, write_file_in_workshop
 from core.encoding import decode, encode
 from core.errors import (
     AmbiguousObjectError,
@@ -71,9 +71,15 @@ class ClientMemory:
         self._disk = disk
         self._home = home
         self._chance = chance
+        self._workshop = home.path(WORKSHOP_FOLDER)
+        self._cleared = False
 
     def _write(self, path: str, data: bytes) -> None:
-        write_file(self._disk, path, data, token=self._chance.token(4).hex())
+        if not self._cleared:
+            # Commands are killed too. Whoever writes next clears up, so that nothing gathers.
+            clear_workshop(self._disk, self._workshop)
+            self._cleared = True
+        write_file_in_workshop(self._disk, self._workshop, path, data, token=self._chance.token(4).hex())
 
     # --- extents ------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from contextlib import suppress
 from core.ports import Buffer, Disk
 
 PART_SUFFIX = ".part"
+# Each attempt but the last was met by another process that clears at that very moment.
+WORKSHOP_ATTEMPTS = 5
 
 
 def write_file(disk: Disk, path: str, data: Buffer, *, token: str) -> None:
@@ -29,6 +31,48 @@ def write_file(disk: Disk, path: str, data: Buffer, *, token: str) -> None:
             disk.unlink(temporary)
         raise
     disk.sync_folder(folder)
+
+
+def write_file_in_workshop(disk: Disk, workshop: str, path: str, data: Buffer, *, token: str) -> None:
+    """As ``write_file``, for folders in which several processes write: the temporary file is made in ``workshop``.
+
+    It is locked meanwhile, so that ``clear_workshop`` can tell it from one that a crash left. ``workshop`` lies on
+    the same file system.
+    """
+    disk.make_folders(workshop)
+    disk.make_folders(posixpath.dirname(path))
+    for attempt in range(1, WORKSHOP_ATTEMPTS + 1):
+        temporary = posixpath.join(workshop, f"{token}-{attempt}{PART_SUFFIX}")
+        with disk.lock(temporary, wait=False) as ours:
+            if not ours:
+                continue
+            try:
+                with disk.open(temporary, "update") as file:
+                    file.write_at(0, data)
+                    file.sync()
+                disk.rename(temporary, path)
+            except FileNotFoundError:
+                # Cleared between the making of the file and its lock.
+                if attempt < WORKSHOP_ATTEMPTS:
+                    continue
+                raise
+            except OSError:
+                with suppress(OSError):
+                    disk.unlink(temporary)
+                raise
+        disk.sync_folder(posixpath.dirname(path))
+        disk.sync_folder(workshop)
+        return
+    raise FileNotFoundError(f"{workshop} is cleared all the time")
+
+
+def clear_workshop(disk: Disk, workshop: str) -> None:
+    """Remove what crashed processes left in ``workshop``, while others may write there. Raises OSError."""
+    for name in disk.list_folder(workshop):
+        temporary = posixpath.join(workshop, name)
+        with disk.lock(temporary, wait=False) as abandoned:
+            if abandoned:
+                disk.unlink(temporary)
 
 
 def read_file(disk: Disk, path: str, *, max_bytes: int) -> bytes | None:

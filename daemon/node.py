@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 
 import trio
 
@@ -24,6 +25,7 @@ from daemon.documents import DocumentKind
 from daemon.drain import drain
 from daemon.eventlog import EventLog
 from daemon.journal import Journal
+from daemon.leftovers import clear_state
 from daemon.server import Server
 from daemon.settings import Settings
 from daemon.space import PROBE_AFTER_S
@@ -79,6 +81,7 @@ class Node:
     async def start(self) -> None:
         """Clean up after a crash, count what is held, listen, and tell the pool. Raises MoorageError."""
         disk = self.ports.threads.disk
+        await disk(clear_state, self.ports.disk, self.home)
         await disk(self.journal.start)
         await disk(self.store.start)
         await self._load_records()
@@ -159,12 +162,8 @@ class Node:
     async def write_state(self, name: str, text: str) -> None:
         """A small file that others read. A disk that is full or read-only is no reason not to serve what is on it."""
         path, token = self.home.path(name), self.ports.chance.token(4).hex()
-
-        def write() -> None:
-            write_file(self.ports.disk, path, text.encode(), token=token)
-
         try:
-            await self.ports.threads.disk(write)
+            await self.ports.threads.disk(partial(write_file, self.ports.disk, path, text.encode(), token=token))
         except OSError as error:
             self.log.log("warning", "state-not-written", f"{path}: {error.strerror}")
 

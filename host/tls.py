@@ -6,9 +6,11 @@ is its key, and its addresses change.
 
 from __future__ import annotations
 
+import os
 import ssl
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,13 +68,29 @@ def make_contexts(certificate: bytes, key: Ed25519PrivateKey, issuers: Iterable[
 
 
 def _load_identity(contexts: Contexts, pem: bytes) -> None:
-    # OpenSSL, as Python reaches it, takes keys from files only. The folder is this user's alone (mkdtemp: 0700).
+    # OpenSSL, as Python reaches it, takes keys from files only.
+    with _nameless_file(pem) if hasattr(os, "memfd_create") else _private_file(pem) as path:
+        contexts.accepting.load_cert_chain(path)
+        contexts.connecting.load_cert_chain(path)
+
+
+@contextmanager
+def _nameless_file(data: bytes) -> Generator[str]:
+    """In memory only: a process that is killed here leaves no key behind."""
+    descriptor = os.memfd_create("identity", os.MFD_CLOEXEC)
+    with open(descriptor, "wb", buffering=0) as file:
+        file.write(data)
+        yield f"/proc/self/fd/{descriptor}"
+
+
+@contextmanager
+def _private_file(data: bytes) -> Generator[str]:
+    """Where the system has no such files: in a folder that is this user's alone (mkdtemp: 0700)."""
     with tempfile.TemporaryDirectory(prefix="moorage-") as folder:
         path = Path(folder, "identity.pem")
         path.touch(mode=0o600)
-        path.write_bytes(pem)
-        contexts.accepting.load_cert_chain(path)
-        contexts.connecting.load_cert_chain(path)
+        path.write_bytes(data)
+        yield str(path)
 
 
 def explain(where: str, error: OSError) -> MoorageError:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import sysconfig
-import venv
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-LAYERS = ("core", "erasure", "anchor", "wire", "dht", "host", "client", "daemon", "cli")
+from tests.wheel import LAYERS, ROOT, Environment, build_wheel, install_wheel, run
+
 # python-daemon installs ``daemon``: a wheel that carried our layers at top level would overwrite it.
 NEIGHBOUR = {
     "daemon/__init__.py": "class DaemonContext:\n    pass\n",
@@ -24,56 +18,14 @@ NEIGHBOUR = {
 }
 
 
-def run(*command: str | Path, folder: Path) -> str:
-    """Standard output of a command that must succeed. It sees nothing of the environment that runs the tests."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV_"))}
-    done = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@dataclass(frozen=True)
-class Environment:
-    """A virtual environment with moorage's wheel in it; its dependencies are those of the running one."""
-
-    folder: Path
-
-    @property
-    def python(self) -> Path:
-        return self.folder / "bin" / "python"
-
-    def install(self, *requirements: str | Path) -> None:
-        # The running environment's pip works on this one: making a pip here would take longer than the test.
-        pip = (sys.executable, "-m", "pip", "--python", self.python, "--disable-pip-version-check", "-q")
-        run(*pip, "install", "--no-deps", *requirements, folder=self.folder)
-
-    def evaluate(self, expression: str, *imports: str) -> str:
-        program = f"import {', '.join(imports)}; print({expression})"
-        return run(self.python, "-c", program, folder=self.folder).strip()
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, with the build backend that is already installed: nothing is fetched, no build/ is left."""
-    folder = tmp_path_factory.mktemp("build")
-    for name in ("pyproject.toml", "README.md", "LICENSE", "moorage", *LAYERS):
-        run("cp", "-r", ROOT / name, folder / name, folder=folder)
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q")
-    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder / "dist", ".", folder=folder)
-    (built,) = (folder / "dist").glob("*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("build"))
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Environment:
-    made = Environment(tmp_path_factory.mktemp("installed") / "venv")
-    venv.create(made.folder, with_pip=False, symlinks=True)
-    made.install(wheel)
-    site_packages = Path(made.evaluate("sysconfig.get_path('purelib')", "sysconfig"))
-    # A plain path line: the neighbour's folder is searched after this environment's own, its .pth files are not read,
-    # so that the editable install of the checkout stays out of sight.
-    (site_packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    return made
+    return install_wheel(tmp_path_factory.mktemp("installed") / "venv", wheel)
 
 
 def test_the_wheel_owns_one_name(wheel: Path) -> None:

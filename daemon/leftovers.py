@@ -1,0 +1,19 @@
+"""What a killed daemon leaves in its home beside the store, cleared when it starts (the store clears its own)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from client.home import WORKSHOP_FOLDER, Home
+from core.durable import clear_workshop, remove_parts
+from core.ports import Disk
+
+STATE_FOLDER = "state"
+
+
+def clear_state(disk: Disk, home: Home) -> None:
+    """Blocks. Only the home's daemon writes parts in its state folder; commands in its home have their workshop."""
+    # A disk that takes no writes keeps them, and is no reason not to serve what is on it.
+    with suppress(OSError):
+        remove_parts(disk, home.path(STATE_FOLDER))
+        clear_workshop(disk, home.path(WORKSHOP_FOLDER))

@@ -2,6 +2,7 @@
 #   make PYTHON=python3.12 test    uses another Python (3.11 or newer)
 
 PYTHON ?= python3
+SECONDS ?= 300
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -12,7 +13,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help demo check test coverage slow chaos bench bench-quick clean
+.PHONY: help demo check test coverage slow chaos crash fuzz bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -48,6 +49,13 @@ slow: $(STAMP) ## real processes under load, minutes long
 # CHAOS="kills --kills 1000" plays one scenario for longer; CHAOS=--list names them.
 chaos: $(STAMP) ## the installed wheel killed, starved, cut off from power and from its peers, about 10 minutes
 	$(BIN)/python -m tests.chaos $(or $(CHAOS),--patience 60 --seconds 10 --cuts 3)
+
+crash: $(STAMP) ## power cuts, kills and failing calls at every disk operation: a table (CRASH=--thorough for all images)
+	$(BIN)/python -m tests.crash $(CRASH)
+
+fuzz: $(STAMP) ## coverage-guided fuzzing of every parser: make fuzz SECONDS=300 TARGET='index policy'
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install --editable '.[fuzz]'
+	$(BIN)/python -W ignore -m tests.doubt.fuzz --seconds $(SECONDS) $(TARGET)
 
 bench: $(STAMP) ## put and get of 512 MiB beside Tahoe-LAFS, in one run
 	$(BIN)/python -m benchmarks.against_tahoe

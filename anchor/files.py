@@ -9,6 +9,7 @@ from collections.abc import Generator
 from core.errors import LedgerError, StoreFullError, StoreReadOnlyError
 from core.ports import Disk
 
+BESIDE_SUFFIX = ".tmp"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
@@ -44,14 +45,19 @@ def replace_file(disk: Disk, path: str, data: bytes) -> None:
 
     The new name survives a power cut only after ``disk.sync_folder(folder_of(path))``.
     """
-    beside = path + ".tmp"
     # One that a crash left may hold more bytes than we are about to write.
-    if disk.stat(beside) is not None:
-        disk.unlink(beside)
+    remove_beside(disk, path)
+    beside = path + BESIDE_SUFFIX
     with disk.open(beside, "create") as file:
         file.write_at(0, data)
         file.sync()
     disk.rename(beside, path)
+
+
+def remove_beside(disk: Disk, path: str) -> None:
+    """Remove what a crash amid ``replace_file`` left. Only safe while nobody else writes ``path``."""
+    if disk.stat(path + BESIDE_SUFFIX) is not None:
+        disk.unlink(path + BESIDE_SUFFIX)
 
 
 def replace_file_durably(disk: Disk, path: str, data: bytes) -> None:

@@ -129,8 +129,9 @@ class Log:
 
     @classmethod
     def exists(cls, disk: Disk, folder: str, origin: str) -> bool:
-        """Whether ``create`` made a log of this origin here."""
-        return disk.stat(f"{origin_folder(folder, origin)}/stage") is not None
+        """Whether ``create`` made a log of this origin here. Raises as the other methods do for the disk."""
+        with disk_errors("log"):
+            return disk.stat(f"{origin_folder(folder, origin)}/stage") is not None
 
     def append(self, leaves: Sequence[bytes], now_s: int) -> list[Anchored]:
         """Anchor leaves and return their proofs, in the order given, under one cosigned checkpoint.

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, Self, TypeAlias
 
 from anchor.checkpoint import Checkpoint, parse_checkpoint, parse_decimal
 from anchor.cosignature import Cosigner, verifier_of
-from anchor.files import disk_errors, read_file, replace_file_durably
+from anchor.files import disk_errors, folder_of, read_file, remove_beside, replace_file_durably
 from anchor.merkle import EMPTY_ROOT, PROOF_MAX_HASHES, check_consistency
 from anchor.note import Note, NoteKey, Signature, decode_hash, encode_base64, format_note, parse_note, verify_note
 from core.errors import BadSignatureError, CorruptError, LedgerError, MalformedError, WitnessRefusedError
@@ -121,6 +121,7 @@ class LocalWitness:
         with disk_errors("witness"):
             self._disk.make_folders(folder)
             with self._disk.lock(f"{folder}/{_LOCK}", wait=True):
+                remove_beside(self._disk, self._evidence_path(wanted.origin))
                 self._check_extends(self._latest(wanted.origin), old_size, proof, wanted, checkpoint)
                 cosignatures = [cosigner.sign(note.text, time_s=now_s) for cosigner in self._cosigners]
                 stored = format_note(note.text, [*log_lines, *cosignatures])
@@ -180,8 +181,14 @@ class LocalWitness:
             self._keep_evidence(wanted.origin, checkpoint)
             raise WitnessRefusedError(f"witness: {wanted.origin!r} contradicts itself: {error}", status=422) from error
 
+    def _evidence_path(self, origin: str) -> str:
+        return f"{origin_folder(self._folder, origin)}/refused"
+
     def _keep_evidence(self, origin: str, checkpoint: bytes) -> None:
         """The first log-signed checkpoint that did not fit: with ``checkpoint`` beside it, proof of two histories."""
-        path = f"{origin_folder(self._folder, origin)}/refused"
+        path = self._evidence_path(origin)
         if self._disk.stat(path) is None:
             replace_file_durably(self._disk, path, checkpoint)
+        else:
+            # Whoever named it may not have lived to sync its name.
+            self._disk.sync_folder(folder_of(path))

@@ -19,7 +19,7 @@ from cli.homes import read_home
 from cli.output import print_json, print_lines
 from client.bootstrap import BOOTSTRAP_FILE
 from client.context import open_client
-from client.home import ROSTER_FILE, SETTINGS_FILE
+from client.home import ROSTER_FILE
 from client.provision import Provisioner
 from core.durable import write_file
 from core.encoding import Value
@@ -124,9 +124,8 @@ def _write_bootstrap(disk: RealDisk, home: str, addresses: Sequence[str]) -> Non
 
 def _make_pool(disk: RealDisk, folder: str, peers: int, sites: int | None, scheme: Scheme, name: str) -> None:
     provisioner = Provisioner(disk, RealChance(), RealClock(), name)
-    homes = provisioner.make(folder, peers=peers, sites=sites_for(scheme, peers) if sites is None else sites)
-    settings = f'[client]\nscheme = "{scheme}"\n'
-    write_file(disk, os.path.join(homes[0].folder, SETTINGS_FILE), settings.encode(), token=str(os.getpid()))
+    sites = sites_for(scheme, peers) if sites is None else sites
+    provisioner.make(folder, peers=peers, sites=sites, client_settings=f'[client]\nscheme = "{scheme}"\n')
 
 
 def _peer_homes(folder: str) -> list[str]:

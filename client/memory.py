@@ -15,7 +15,7 @@ from blake3 import blake3
 from anchor.manifest import Manifest, parse_manifest
 from client.home import WORKSHOP_FOLDER, Home
 from core.durable import clear_workshop, read_file, write_file_in_workshop
-from core.encoding import decode, encode
+from core.encoding import decode, decode_checked, encode, encode_checked
 from core.errors import (
     AmbiguousObjectError,
     CorruptError,
@@ -120,16 +120,7 @@ class ClientMemory:
         self._write(self._home.path("receipts", name), receipt_file)
         self._write(
             self._home.path("catalogue", name),
-            encode(
-                {
-                    "content": entry.content,
-                    "name": entry.name.encode("utf-8", "surrogateescape"),
-                    "files": entry.files,
-                    "bytes": entry.plain_bytes,
-                    "stored": entry.stored_bytes,
-                    "created": entry.created_s,
-                }
-            ),
+            encode_entry(entry),
         )
 
     def objects(self) -> Iterator[CatalogueEntry]:
@@ -239,9 +230,23 @@ def parse_extent_record(data: bytes, name: bytes, scheme: Scheme) -> StoredExten
     )
 
 
+def encode_entry(entry: CatalogueEntry) -> bytes:
+    return encode_checked(
+        {
+            "content": entry.content,
+            "name": entry.name.encode("utf-8", "surrogateescape"),
+            "files": entry.files,
+            "bytes": entry.plain_bytes,
+            "stored": entry.stored_bytes,
+            "created": entry.created_s,
+        }
+    )
+
+
 def parse_entry(object_id: ObjectId, data: bytes) -> CatalogueEntry:
     """A catalogue entry. Raises MalformedError."""
-    fields = Fields(decode(data, max_bytes=ENTRY_MAX_BYTES), what=f"catalogue entry {object_id.short}")
+    what = f"catalogue entry {object_id.short}"
+    fields = Fields(decode_checked(data, max_bytes=ENTRY_MAX_BYTES, what=what), what=what)
     entry = CatalogueEntry(
         object=object_id,
         content=fields.exact("content", DIGEST_BYTES),

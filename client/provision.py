@@ -29,7 +29,7 @@ from client.home import (
 )
 from client.ledger import create_log, log_origin, policy_of
 from core.durable import write_file
-from core.errors import UsageError
+from core.errors import HomeError, UsageError
 from core.identity import (
     Role,
     certificate_pem,
@@ -48,6 +48,7 @@ CERTIFICATE_VALID_S = 2 * YEAR_S
 SERIAL_BYTES = 19
 POOL_KEY_FILE = "keys/pool.seed"
 PEERS_MAX = 200
+DEFAULT_SETTINGS = '# Every key has a default; see docs/operations.md, "Settings".\n'
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}")
 
 
@@ -84,10 +85,11 @@ class Provisioner:
         self._now = clock.now()
         self._pool_name = pool_name
 
-    def make(self, folder: str, *, peers: int, sites: int) -> list[NewHome]:
+    def make(self, folder: str, *, peers: int, sites: int, client_settings: str = DEFAULT_SETTINGS) -> list[NewHome]:
         """Homes ``client``, ``peer-1`` .. in ``folder``; peer i is at site (i - 1) mod ``sites`` + 1.
 
-        The client's home comes first in the result. Raises UsageError, OSError.
+        The client's home comes first in the result; its roster is the last file to be written: where it is, the pool
+        is whole. Raises UsageError, OSError, HomeError (a pool that was begun there was not finished).
         """
         if not 1 <= sites <= peers <= PEERS_MAX:
             raise UsageError(f"{peers} peers at {sites} sites: there must be 1 to {PEERS_MAX} peers and no empty site")
@@ -106,12 +108,26 @@ class Provisioner:
             hospital = hospitals[(number - 1) % sites]
             name = f"peer-{number}"
             homes.append(NewHome(name, posixpath.join(folder, name), hospital.site, hospital.name))
+        self._check_empty(folder, homes)
         for home, hospital in zip(homes[1:], (hospitals[i % sites] for i in range(peers)), strict=True):
-            self._write_common(home, hospital, "peer", roster)
+            self._write_common(home, hospital, "peer")
+            self._write(home, SETTINGS_FILE, DEFAULT_SETTINGS.encode())
+            self._write(home, ROSTER_FILE, roster)
             keys = LedgerKeys(self._chance.token(KEY_BYTES), self._chance.token(KEY_BYTES))
             self._write_ledger(home, keys, log_origin(self._pool_name, hospital.name, home.name))
-        self._write_client(client, hospitals, roster, pool_seed)
+        self._write_client(client, hospitals, pool_seed)
+        self._write(client, SETTINGS_FILE, client_settings.encode())
+        self._write(client, ROSTER_FILE, roster)
         return homes
+
+    def _check_empty(self, folder: str, homes: Sequence[NewHome]) -> None:
+        """New keys beside what is left of old ones would make homes that contradict themselves."""
+        begun = [home.name for home in homes if self._disk.list_folder(home.folder)]
+        if begun:
+            raise HomeError(
+                f"{folder} holds {', '.join(begun)} of a pool that was never finished: nothing is stored in it; delete "
+                "its folders client and peer-* and try again"
+            )
 
     def _hospital(self, number: int) -> _Hospital:
         name = f"hospital-{number}"
@@ -144,7 +160,7 @@ class Provisioner:
             policy=policy_of(log_origin(self._pool_name, hospital.name), hospital.log_seed, hospital.witness_seed),
         )
 
-    def _write_common(self, home: NewHome, hospital: _Hospital, role: Role, roster: bytes) -> None:
+    def _write_common(self, home: NewHome, hospital: _Hospital, role: Role) -> None:
         key = key_from_seed(self._chance.token(KEY_BYTES))
         certificate = issue_certificate(
             hospital.issuer_key,
@@ -159,12 +175,10 @@ class Provisioner:
         )
         self._write(home, TLS_KEY_FILE, private_pem(key))
         self._write(home, TLS_CERTIFICATE_FILE, certificate_pem(certificate))
-        self._write(home, ROSTER_FILE, roster)
-        self._write(home, SETTINGS_FILE, b'# Every key has a default; see docs/operations.md, "Settings".\n')
 
-    def _write_client(self, home: NewHome, hospitals: Sequence[_Hospital], roster: bytes, pool_seed: bytes) -> None:
+    def _write_client(self, home: NewHome, hospitals: Sequence[_Hospital], pool_seed: bytes) -> None:
         ours = hospitals[0]
-        self._write_common(home, ours, "client", roster)
+        self._write_common(home, ours, "client")
         self._write(home, ORGANISATION_FILE, ours.manifest_seed)
         self._write(home, SEALING_FILE, ours.sealing_seed)
         self._write(home, CONVERGENCE_FILE, self._chance.token(KEY_BYTES))

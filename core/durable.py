@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
-from core.ports import Buffer, Disk
+from core.ports import Buffer, Disk, DiskFile
 
 PART_SUFFIX = ".part"
 # Each attempt but the last was met by another process that clears at that very moment.
@@ -22,11 +22,12 @@ def write_file(disk: Disk, path: str, data: Buffer, *, token: str) -> None:
     disk.make_folders(folder)
     temporary = f"{path}.{token}{PART_SUFFIX}"
     try:
-        with disk.open(temporary, "create") as file:
+        with _create(disk, temporary) as file:
             file.write_at(0, data)
             file.sync()
         disk.rename(temporary, path)
-    except OSError:
+    except BaseException:
+        # Also when memory ran out, or somebody pressed Ctrl-C.
         with suppress(OSError):
             disk.unlink(temporary)
         raise
@@ -73,6 +74,15 @@ def clear_workshop(disk: Disk, workshop: str) -> None:
         with disk.lock(temporary, wait=False) as abandoned:
             if abandoned:
                 disk.unlink(temporary)
+
+
+def _create(disk: Disk, path: str) -> AbstractContextManager[DiskFile]:
+    try:
+        return disk.open(path, "create")
+    except FileExistsError:
+        # Tokens are unique among those who write now: an earlier process died over this one.
+        disk.unlink(path)
+        return disk.open(path, "create")
 
 
 def read_file(disk: Disk, path: str, *, max_bytes: int) -> bytes | None:

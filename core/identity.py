@@ -24,8 +24,10 @@ ED25519_KEY_BYTES = 32
 ED25519_SIGNATURE_BYTES = 64
 CERTIFICATE_MAX_BYTES = 1000
 NAME_MAX_CHARACTERS = 64
-# What hostile DER raises in cryptography, some of it only when subject, key or dates are first looked at.
-_BAD_DER = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
+# What hostile DER raises in cryptography, some of it only when subject, key or dates are first looked at. What it only
+# warns of (a serial number below 1, a country of eight letters) is an error where warnings are errors.
+_BAD_DER = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, UserWarning)
+
 
 Role = Literal["peer", "client"]
 
@@ -182,6 +184,9 @@ def _believe(certificate: bytes, issuers: Mapping[str, bytes], now: float) -> tu
         parsed.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature) as error:
         raise PeerRefusedError(f"certificate: not issued by {organisation!r}: {error}") from error
+    if not certificate.endswith(b"\0" + parsed.signature):
+        # The signature covers all before it, but not how many of its own last bits are said to be unused.
+        raise PeerRefusedError("certificate: its signature is not written in whole bytes")
     for dated in (parsed, issuer):
         if not dated.not_valid_before_utc.timestamp() <= now <= dated.not_valid_after_utc.timestamp():
             raise PeerRefusedError(

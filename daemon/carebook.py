@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from client.health import Health
 from core.durable import read_file, remove_parts, write_file
-from core.encoding import decode, encode
+from core.encoding import decode_checked, encode_checked
 from core.errors import MalformedError, MalformedIdError
 from core.ids import ObjectId
 from core.ports import Disk
@@ -119,7 +119,7 @@ class CareBook:
 
 
 def _pack_entry(entry: CareEntry) -> bytes:
-    return encode(
+    return encode_checked(
         {
             "checked": entry.checked_s,
             "verified": entry.verified_s,
@@ -132,7 +132,7 @@ def _pack_entry(entry: CareEntry) -> bytes:
 
 
 def _parse_entry(data: bytes) -> CareEntry:
-    fields = Fields(decode(data, max_bytes=ENTRY_MAX_BYTES), what="care entry")
+    fields = Fields(decode_checked(data, max_bytes=ENTRY_MAX_BYTES, what="care entry"), what="care entry")
     word = fields.text("health", max_characters=20)
     try:
         health = Health(word) if word else None

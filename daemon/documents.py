@@ -67,9 +67,13 @@ class DocumentStore:
         self._space.use(size_bytes)
 
     def clean(self) -> None:
-        """Delete what a crash left half written, before the first ``put``. Raises OSError."""
+        """Delete what a crash left half written, before the first ``put``. Raises OSError.
+
+        What is here may have been named by a process that was killed before it synced the folder.
+        """
         for kind in KINDS:
             remove_parts(self._disk, self._folder(kind))
+            self._disk.sync_folder(self._folder(kind))
 
     def put(self, kind: DocumentKind, name: ObjectId, data: Buffer) -> None:
         """Keep an object's document in place of an earlier one. Durable when it returns.

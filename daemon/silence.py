@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from core.durable import read_file, write_file
-from core.encoding import Value, decode, encode
+from core.encoding import Value, decode_checked, encode_checked
 from core.errors import MalformedError
 from core.ids import DIGEST_BYTES, PeerId
 from core.limits import MIB
@@ -87,12 +87,12 @@ class Silence:
         if rows == self._saved:
             return
         values: list[Value] = [{"peer": peer.raw, "observed": observed_s} for peer, observed_s in sorted(rows.items())]
-        write_file(disk, path, encode({"silent": values}), token=token)
+        write_file(disk, path, encode_checked({"silent": values}), token=token)
         self._saved = rows
 
 
 def _parse(data: bytes) -> dict[PeerId, int]:
-    fields = Fields(decode(data, max_bytes=FILE_MAX_BYTES), what="silence file")
+    fields = Fields(decode_checked(data, max_bytes=FILE_MAX_BYTES, what="silence file"), what="silence file")
     rows = fields.items("silent", max_items=PEERS_MAX)
     fields.end()
     found: dict[PeerId, int] = {}

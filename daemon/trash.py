@@ -15,7 +15,7 @@ from typing import TypeVar, TypeVarTuple, Unpack
 
 from anchor.manifest import parse_manifest
 from core.durable import read_file, write_file
-from core.encoding import Value, decode, encode
+from core.encoding import Value, decode_checked, encode_checked
 from core.errors import MalformedError, MoorageError
 from core.findings import Finding, FindingKind
 from core.ids import DIGEST_BYTES, ObjectId, PeerId, ShardRoot
@@ -171,17 +171,25 @@ class Trash:
         """Since when shards have been seen without a name. A damaged file means: since now."""
         data = read_file(self._disk, self._path(), max_bytes=UNNAMED_FILE_MAX_BYTES)
         try:
-            return {} if data is None else _parse_known(data)
+            return {} if data is None else parse_unnamed(data)
         except MalformedError:
             return {}
 
     def _write_known(self, since_s: Mapping[ShardRoot, int]) -> None:
-        rows: list[Value] = [{"root": root.raw, "since": seconds} for root, seconds in since_s.items()]
-        write_file(self._disk, self._path(), encode({"unnamed": rows}), token=str(len(rows)))
+        write_unnamed(self._disk, self._path(), since_s)
 
 
-def _parse_known(data: bytes) -> dict[ShardRoot, int]:
-    fields = Fields(decode(data, max_bytes=UNNAMED_FILE_MAX_BYTES), what="unnamed shards")
+def write_unnamed(disk: Disk, path: str, since_s: Mapping[ShardRoot, int]) -> None:
+    """Keep since when (seconds since 1970) shards have had no name. Raises OSError."""
+    rows: list[Value] = [{"root": root.raw, "since": seconds} for root, seconds in since_s.items()]
+    write_file(disk, path, encode_checked({"unnamed": rows}), token=str(len(rows)))
+
+
+def parse_unnamed(data: bytes) -> dict[ShardRoot, int]:
+    """What ``write_unnamed`` wrote. Raises MalformedError."""
+    fields = Fields(
+        decode_checked(data, max_bytes=UNNAMED_FILE_MAX_BYTES, what="unnamed shards"), what="unnamed shards"
+    )
     rows = fields.items("unnamed", max_items=UNNAMED_MAX)
     fields.end()
     found: dict[ShardRoot, int] = {}

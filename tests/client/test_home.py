@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
 import pytest
@@ -21,7 +22,7 @@ from client.home import (
 from client.placer import Placer
 from client.provision import CERTIFICATE_VALID_S, NewHome, Provisioner
 from core.durable import read_file, write_file
-from core.errors import HomeError, NotEnoughPeersError, PeerRefusedError, PeerUnavailableError, UsageError
+from core.errors import HomeError, LedgerError, NotEnoughPeersError, PeerRefusedError, PeerUnavailableError, UsageError
 from core.ids import PeerId
 from core.ports import Disk, Identity
 from dht.records import PeerRecord
@@ -222,3 +223,15 @@ def test_the_rules_are_relaxed_only_when_allowed_and_then_said() -> None:
     strict = Placer(b"seed", Scheme(4, 6), live(6, 3), allow_degraded=True)
     strict.holders(0)
     assert not strict.degraded
+
+
+def test_a_pool_that_was_never_finished_is_neither_taken_for_whole_nor_made_over() -> None:
+    """The client's roster comes last; new keys beside what is left of old ones would contradict each other."""
+    disk = SimDisk(SimDrive(1, "maker"))
+    provisioner = Provisioner(disk, SimChance(1, "maker"), SimClock(), "pool.example")
+    disk.drive.fail_at[1 + disk.drive.calls + 300] = errno.EIO
+    with pytest.raises((LedgerError, OSError)):
+        provisioner.make("/pool", peers=3, sites=2)
+    assert disk.stat(f"{CLIENT}/roster") is None
+    with pytest.raises(HomeError, match="never finished"):
+        provisioner.make("/pool", peers=3, sites=2)

@@ -122,3 +122,24 @@ def test_a_failed_write_leaves_nothing_in_the_workshop(monkeypatch: pytest.Monke
     with pytest.raises(OSError, match="No space"):
         write_file_in_workshop(disk, WORKSHOP, PATH, b"data", token="1")
     assert disk.list_folder(WORKSHOP) == []
+
+
+def test_a_leftover_whose_token_comes_again_is_no_obstacle() -> None:
+    disk = SimDisk(SimDrive(1, "node"))
+    disk.drive.plant(f"{PATH}.7.part", b"half of something")
+    write_file(disk, PATH, b"new", token="7")
+    assert read_file(disk, PATH, max_bytes=10) == b"new"
+    assert disk.list_folder("/home/state") == ["file"]
+
+
+def test_a_write_that_ran_out_of_memory_leaves_nothing_beside_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = SimDisk(SimDrive(1, "node"))
+    write_file(disk, PATH, b"old", token="1")
+
+    def fail(source: str, target: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(disk, "rename", fail)
+    with pytest.raises(MemoryError):
+        write_file(disk, PATH, b"new", token="2")
+    assert disk.list_folder("/home/state") == ["file"]

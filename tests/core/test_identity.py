@@ -184,3 +184,14 @@ def test_keys_and_certificates_can_be_written_and_read_again() -> None:
     assert public_bytes(loaded) == public_bytes(ANNA.key)
     parsed = x509.load_pem_x509_certificate(certificate_pem(ANNA.certificate))
     assert parsed.public_bytes(serialization.Encoding.DER) == ANNA.certificate
+
+
+def test_the_last_bits_of_a_signature_are_not_said_to_be_unused() -> None:
+    """X.509 signatures do not cover that number; where those bits are zero, two encodings would be one certificate."""
+    for number in range(40):
+        certificate = HOSPITAL.admit(f"peer-{number}").certificate
+        at = len(certificate) - 65
+        assert certificate[at] == 0
+        changed = certificate[:at] + b"\1" + certificate[at + 1 :]
+        with pytest.raises(PeerRefusedError):
+            read_certificate(changed, ISSUERS, now=START_S)

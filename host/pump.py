@@ -66,7 +66,7 @@ class TlsPump:
         self._where = where
         self._scratch = scratch
         self._workers = workers
-        # Set when a worker thread has sent: until then it owns ``_tls``, ``_outgoing``, ``_unsent`` and the open socket.
+        # Set when a worker has sent: until then ``_tls``, ``_outgoing``, ``_unsent`` and the socket are its own.
         self._worker_done: trio.Event | None = None
         # What is encrypted and the socket had no room for.
         self._unsent = memoryview(b"")

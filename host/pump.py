@@ -37,8 +37,7 @@ GOODBYE_DEADLINE_S = 1.0
 class TlsPump:
     """An encrypted stream over a connected stream socket, which it owns from now on.
 
-    One task sends and one receives at a time. Errors are MoorageErrors in words (``host.tls.explain``) and final:
-    every later call raises again.
+    One task sends and one receives at a time. Errors are MoorageErrors in words and final: later calls raise again.
 
     Args:
         connection: a connected stream socket.
@@ -67,8 +66,7 @@ class TlsPump:
         self._where = where
         self._scratch = scratch
         self._workers = workers
-        # While a worker thread encrypts and sends, nobody else may call ``_tls``, touch ``_outgoing`` and ``_unsent``,
-        # or close the socket: set when it is done. Receiving from the socket does it no harm.
+        # Set when a worker has sent: until then ``_tls``, ``_outgoing``, ``_unsent`` and the socket are its own.
         self._worker_done: trio.Event | None = None
         # What is encrypted and the socket had no room for.
         self._unsent = memoryview(b"")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from itertools import cycle
 from typing import NamedTuple
 
 from tests.chaos.arena import Arena, Run, arena
@@ -78,26 +79,36 @@ def signals(run: Run) -> None:
     """SIGSTOP for up to 6 s and SIGCONT, SIGTERM to one or all, also at their start; SIGINT and SIGTERM to clients."""
     with arena(run, "signals") as the:
         the.begin()
+        kinds = cycle(("term-one", "interrupt", "stop", "term-storm", "interrupt", "term-all"))
         for _ in the.until(run.seconds):
-            drawn = the.chance.random()
-            peer = the.chance.choice(the.fleet.peers)
-            clients = the.fleet.clients()
-            if drawn < 0.4:
-                the.fleet.counts["stops"] += the.fleet.signal(peer, signal.SIGSTOP)
-                time.sleep(the.chance.choice((0.1, 1.0, 6.0)))
-                the.fleet.signal(peer, signal.SIGCONT)
-            elif drawn < 0.6:
-                for one in the.fleet.peers if drawn < 0.45 else [peer]:
-                    the.fleet.counts["terms"] += the.fleet.signal(one, signal.SIGTERM)
-            elif drawn < 0.7:
-                for _ in range(8):
-                    the.fleet.counts["terms"] += the.fleet.signal(peer, signal.SIGTERM)
-                    time.sleep(the.chance.uniform(0, 0.3))
-            elif clients:
-                the.chance.choice(clients).send_signal(the.chance.choice((signal.SIGINT, signal.SIGTERM)))
-                the.fleet.counts["clients interrupted"] += 1
+            _send_signals(the, next(kinds))
             time.sleep(the.chance.uniform(0, 0.5))
         the.settle()
+
+
+def _send_signals(the: Arena, kind: str) -> None:
+    fleet, chance = the.fleet, the.chance
+    peer = chance.choice(fleet.peers)
+    clients = fleet.clients()
+    match kind:
+        case "stop":
+            fleet.counts["stops"] += fleet.signal(peer, signal.SIGSTOP)
+            time.sleep(chance.choice((0.1, 1.0, 6.0)))
+            fleet.signal(peer, signal.SIGCONT)
+        case "term-one":
+            fleet.counts["terms"] += fleet.signal(peer, signal.SIGTERM)
+        case "term-all":
+            for one in fleet.peers:
+                fleet.counts["terms"] += fleet.signal(one, signal.SIGTERM)
+        case "term-storm":
+            for _ in range(8):
+                fleet.counts["terms"] += fleet.signal(peer, signal.SIGTERM)
+                time.sleep(chance.uniform(0, 0.3))
+        case _ if clients:
+            chance.choice(clients).send_signal(chance.choice((signal.SIGINT, signal.SIGTERM)))
+            fleet.counts["clients interrupted"] += 1
+        case _:
+            return
 
 
 def canary(run: Run) -> None:

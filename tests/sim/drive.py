@@ -9,6 +9,7 @@ Un-synced bytes are kept, lost or torn by sectors.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import posixpath
 from collections import deque
@@ -188,6 +189,14 @@ class SimDrive:
         """All files that are there for certain after a power cut now, below ``top``, in ascending order."""
         below = posixpath.join(posixpath.normpath(top), "")
         return [path for path in sorted(_durable_files(self.root, "/")) if path.startswith(below)]
+
+    def fingerprint(self) -> str:
+        """A digest of every name and byte that is there for certain after a power cut now."""
+        digest = hashlib.blake2b(digest_size=16)
+        for path in self.durable_paths():
+            data = self.durable_bytes(path)
+            digest.update(f"{path} {-1 if data is None else len(data)}\n".encode() + (data or b""))
+        return digest.hexdigest()
 
     # --- what SimDisk is made of --------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The fewest faults that still break the same promise: delta debugging of a schedule (Zeller & Hildebrandt, TSE 2002)."""
+"""The fewest faults that still break the same promise: delta debugging (Zeller & Hildebrandt, TSE 2002)."""
 
 from __future__ import annotations
 

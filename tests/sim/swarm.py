@@ -7,8 +7,9 @@ import functools
 import hashlib
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import trio
 
@@ -20,6 +21,7 @@ from core.errors import MoorageError
 from core.ports import Address, Ports
 from daemon.node import Node, open_node
 from daemon.settings import NetworkSettings, Settings
+from dht.config import DhtConfig
 from tests.sim.afflict import USUAL_NET_S, Nemesis
 from tests.sim.chance import derive
 from tests.sim.determinism import run_seeded
@@ -213,7 +215,10 @@ class Swarm:
 @contextlib.contextmanager
 def _settings(profile: Profile) -> Generator[None, None, None]:
     """What a profile changes and no operator can."""
-    config: Callable[..., object] = functools.partial(daemon.node.DhtConfig, **profile.upkeep)
+
+    def config(**given: Any) -> DhtConfig:
+        return DhtConfig(**{**given, **profile.upkeep})
+
     with (
         replaced(daemon.node, "DhtConfig", config),
         replaced(daemon.node, "PROBE_AFTER_S", profile.probe_s),

@@ -100,7 +100,7 @@ class Truth:
             return
         for name in self.pool.peers:
             data = self.node(name).drive.durable_bytes(self.shard_path(name, root))
-            if data is not None and scan_shard(lambda at, count, of=data: of[at : at + count], len(data), root).whole:
+            if data is not None and _scans_well(data, root):
                 self._digests[root] = _digest(data)
                 return
 
@@ -171,6 +171,13 @@ class Truth:
 
     def _spare(self) -> int:
         return min((acked.manifest.scheme.spare for acked in self.objects.values()), default=2)
+
+
+def _scans_well(data: bytes, root: ShardRoot) -> bool:
+    def read_at(offset: int, length: int) -> bytes:
+        return data[offset : offset + length]
+
+    return scan_shard(read_at, len(data), root).whole
 
 
 def _digest(data: bytes) -> bytes:

@@ -63,11 +63,11 @@ def _profiles(arguments: argparse.Namespace, seed: int) -> list[Profile]:
 
 
 def _show(verdict: Verdict, *, trace: bool) -> None:
-    hours, wall = verdict.sim_s / 3600, max(verdict.wall_s, 0.001)
+    hours = verdict.sim_s / 3600
     print(
         f"seed {verdict.seed} {verdict.profile}: {'FAILED' if verdict.failure else 'ok'}"
         f" digest {verdict.digest[:16]}, {verdict.objects} objects, {verdict.applied.total()} faults,"
-        f" {hours:.1f} simulated hours in {wall:.1f} s ({hours / wall:.2f} h/s)",
+        f" {hours:.1f} simulated hours in {verdict.wall_s:.1f} s ({verdict.cpu_s:.1f} s of CPU)",
         flush=True,
     )
     if verdict.failure or trace:
@@ -85,7 +85,11 @@ def _summary(verdicts: list[Verdict]) -> None:
     wall = sum(verdict.wall_s for verdict in verdicts)
     rebuilt, needless = (sum(getattr(verdict, name) for verdict in verdicts) for name in ("rebuilt", "needless"))
     print(f"\n{len(verdicts)} seeds, {sum(bool(verdict.failure) for verdict in verdicts)} failed")
-    print(f"{hours:.1f} simulated hours in {wall:.0f} s: {hours / max(wall, 0.001):.2f} per second of wall clock")
+    cpu = sum(verdict.cpu_s for verdict in verdicts)
+    print(
+        f"{hours:.1f} simulated hours in {wall:.0f} s: {hours / max(wall, 0.001):.2f} per second of wall clock,"
+        f" {hours / max(cpu, 0.001):.2f} per second of CPU"
+    )
     print(f"faults: {total('applied')}")
     print(f"forbidden by the budget: {total('skipped')}")
     print(f"commands: {total('commands')}")

@@ -35,9 +35,10 @@ from wire.messages import StartJob
 
 # Planted in the examination after healing, each in another shard of one extent: what a scheme of 4+2 can spare.
 PLANTED_SHARDS = 2
-# Tasks of a quiet daemon are many, and do not depend on what it has been through.
-TASKS_PER_PEER_MAX = 40
-LOOKS = 5
+# A quiet daemon has as many tasks, whatever it has been through: its own, and those of one connection to each other.
+TASKS_PER_PEER_MAX = 20
+TASKS_PER_CONNECTION_MAX = 8
+LOOKS = 3
 
 
 @dataclass(slots=True)
@@ -61,9 +62,9 @@ async def judge(evidence: Evidence) -> None:
     _check_logs(evidence)
     async with evidence.pool.client() as client:
         await _check_objects(evidence, client)
-        await _check_quiet(evidence, client)
+        await _check_quiet(evidence, client, list(evidence.truth.names))
         await _check_planted(evidence, client)
-        await _check_quiet(evidence, client)
+        await _check_quiet(evidence, client, list(evidence.truth.names)[:2])
     _check_ledger(evidence)
     await _check_leaks(evidence)
 
@@ -72,7 +73,7 @@ async def judge(evidence: Evidence) -> None:
 
 
 def open_faults(truth: Truth) -> list[str]:
-    """What keeps the pool from being whole: shards nobody has, papers that holders lack."""
+    """What keeps the pool from being whole: shards nobody has, damaged copies, papers that holders lack."""
     names = truth.names
     found: list[str] = []
     for acked in truth.objects.values():
@@ -85,6 +86,11 @@ def open_faults(truth: Truth) -> list[str]:
             f"object {acked.object.short}: {names[peer]} lacks papers"
             for peer in acked.manifest.holders()
             if not truth.has_papers(names[peer], acked)
+        ]
+        found += [
+            f"object {acked.object.short} extent {place.extent} share {place.share} is damaged at {name}"
+            for place in truth.places(acked)
+            for name in truth.damaged(place.root)
         ]
     return found
 
@@ -129,11 +135,12 @@ async def _sweep(evidence: Evidence, client: Client, peer: PeerId, names: Sequen
     return await run_job(client.peers, peer, order, Silent())
 
 
-async def _check_quiet(evidence: Evidence, client: Client) -> None:
-    """A sweep of a whole pool by every peer finds nothing and writes no shard."""
+async def _check_quiet(evidence: Evidence, client: Client, peers: Sequence[PeerId]) -> None:
+    """Sweeps of a whole pool by these peers find nothing and write no shard."""
     truth = evidence.truth
     writes = evidence.writes()
-    for peer, name in truth.names.items():
+    for peer in peers:
+        name = truth.names[peer]
         held = [acked.object for acked in truth.objects.values() if peer in acked.manifest.holders()]
         if not held:
             continue
@@ -268,8 +275,8 @@ async def _check_leaks(evidence: Evidence) -> None:
     peers = len(evidence.nodes)
     if fewest_links > peers * peers:
         raise ViolationError(f"{fewest_links} connections of {peers} quiet peers")
-    if fewest_tasks > peers * TASKS_PER_PEER_MAX:
-        raise ViolationError(f"{fewest_tasks} tasks of {peers} quiet peers")
+    if fewest_tasks > peers * TASKS_PER_PEER_MAX + fewest_links * TASKS_PER_CONNECTION_MAX:
+        raise ViolationError(f"{fewest_tasks} tasks of {peers} quiet peers with {fewest_links} connections")
     for name, node in evidence.nodes.items():
         statistics = node.store.statistics()
         incoming = SimDisk(_copy(evidence.truth.node(name).drive, evidence.truth.path(name, "incoming")).drive)

@@ -64,6 +64,7 @@ class Verdict:
     needless: int = 0
     sim_s: float = 0.0
     wall_s: float = 0.0
+    cpu_s: float = 0.0
     events: list[str] = field(default_factory=list[str])
 
 
@@ -195,7 +196,7 @@ class Swarm:
 
     def run(self) -> Verdict:
         verdict = self.verdict
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         try:
             with _settings(self.profile):
                 _, steps = run_seeded(self.seed, self.main)
@@ -203,6 +204,7 @@ class Swarm:
         except (Exception, BaseExceptionGroup) as error:  # every kind of failure is a verdict
             verdict.failure = _reason(error)
         verdict.wall_s = time.perf_counter() - began
+        verdict.cpu_s = time.process_time() - cpu_began
         verdict.digest = self._log.hexdigest()
         verdict.events = list(self._last)
         if self._truth is not None:

@@ -144,6 +144,14 @@ class Truth:
     def holders(self, root: ShardRoot, *, without: Collection[str] = ()) -> list[str]:
         return [name for name in self.pool.peers if name not in without and self.is_whole(name, root)]
 
+    def damaged(self, root: ShardRoot) -> list[str]:
+        """Who has a file of this name, and it is not what it should be."""
+        return [
+            name
+            for name in self.pool.peers
+            if self.node(name).drive.find(self.shard_path(name, root)) is not None and not self.is_readable(name, root)
+        ]
+
     def missing(self, acked: Acked) -> list[Place]:
         """Shards that nobody can read now."""
         return [

@@ -13,7 +13,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help demo check test coverage slow chaos crash fuzz bench bench-quick clean
+.PHONY: help demo check test coverage slow sim soak chaos crash fuzz bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -62,6 +62,16 @@ bench: $(STAMP) ## put and get of 512 MiB beside Tahoe-LAFS, in one run
 
 bench-quick: $(STAMP) ## the same with 32 MiB, to see that it works
 	$(BIN)/python -m benchmarks.against_tahoe --size-mib 32 --rounds 1
+
+# Fresh seeds for every commit, the same for all who have it.
+SIM_SECONDS ?= 1200
+SOAK_SECONDS ?= 28800
+
+sim: $(STAMP) ## fresh seeds of this commit through the simulator for SIM_SECONDS (1200)
+	$(BIN)/python -m tests.sim --seconds $(SIM_SECONDS) --from $$(git rev-parse --short=8 HEAD)
+
+soak: $(STAMP) ## the same for SOAK_SECONDS (8 hours), failures shortened on the way
+	$(BIN)/python -m tests.sim --seconds $(SOAK_SECONDS) --from $$(git rev-parse --short=8 HEAD) --keep-going --minimise
 
 clean: ## forget the environment, caches and build products
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -81,12 +81,15 @@ class CareBook:
         self.note_all({name: entry})
 
     def note_all(self, entries: Mapping[ObjectId, CareEntry]) -> None:
-        """Durably, one file each."""
+        """Durably, one file each. Raises OSError when the disk takes no writes: then they are remembered until the end.
+
+        Without that a full disk would end all looks: an object that cannot be entered never gets its turn.
+        """
         with self._mutex:
+            self._entries = {**self._entries, **entries}
             for name, entry in entries.items():
                 self._writes += 1
                 write_file(self._disk, f"{self._folder}/{name}", _pack_entry(entry), token=str(self._writes))
-            self._entries = {**self._entries, **entries}
 
     def forget(self, name: ObjectId) -> None:
         with self._mutex:

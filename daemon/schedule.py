@@ -8,6 +8,7 @@ Reasons to come sooner: a reader met damage, or a silent holder's grace has ende
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import trio
@@ -159,7 +160,9 @@ class Schedule:
         await self._sweeper.anchor_counts(period_s=self._settings.period_s)
 
     async def _seen(self, name: ObjectId) -> None:
-        await self._threads.disk(self._book.seen, name, int(self._clock.now()))
+        # On a disk that takes no writes the book knows it until the daemon ends: what is there is looked after.
+        with suppress(OSError):
+            await self._threads.disk(self._book.seen, name, int(self._clock.now()))
 
     def _enrol(self, names: Sequence[ObjectId]) -> None:
         """Give new objects a turn within the period; forget those that are gone."""
@@ -168,6 +171,8 @@ class Schedule:
         period_s = self._settings.period_s
         new = [name for name in names if name not in known]
         turns = {name: CareEntry(int(now_s - self._random.uniform(0.0, period_s)), 0, None, 0) for name in new}
-        self._book.note_all(turns)
+        with suppress(OSError):
+            self._book.note_all(turns)
         for name in sorted(known.keys() - set(names)):
-            self._book.forget(name)
+            with suppress(OSError):
+                self._book.forget(name)

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anchor.manifest import Extent, KeySlot, Manifest
-from client.health import ShardState, Status, Verdict, fewest_shares
-from core.findings import FindingKind
+from client.health import Examination, ShardState, Status, Verdict, fewest_shares
+from client.look import take_over_order
+from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId, PoolId, ShardRoot, derived_digest
-from daemon.decide import Circumstances, not_repaired, plan_repairs, superfluous
+from daemon.decide import Circumstances, not_repaired, plan_repairs, repairer_of, superfluous
 from erasure.placement import Candidate
 from erasure.scheme import Scheme
+from erasure.spread import spread_of
 
 SCHEME = Scheme(4, 6)
 OBJECT = ObjectId(b"o" * 32)
@@ -213,3 +215,19 @@ def test_what_is_left_undone_says_what_is_missing() -> None:
     (finding,) = not_repaired(OBJECT, manifest(), lost)
     assert (finding.kind, finding.extent, finding.share) == (FindingKind.UNREPAIRABLE, 0, None)
     assert "fewer than 4 good shares" in finding.detail
+
+
+def test_a_holder_that_lost_the_manifest_is_not_waited_for() -> None:
+    """Found by the simulator (storm, seed 3): the first in the order came back empty, and nobody repaired."""
+    order = take_over_order(OBJECT, manifest().holders())
+    gone = [Status.MISSING if peer(share) == order[0] else Status.OK for share in range(6)]
+
+    def look(*findings: Finding) -> Examination:
+        spread = spread_of(SCHEME, {share: peer(share) for share in range(6)}, NINE)
+        return Examination(OBJECT, SCHEME, False, tuple(states(*gone)), findings, spread, 6, 18, 1)
+
+    lost = Finding(FindingKind.MANIFEST_MISSING, OBJECT, order[0])
+    for me in order[1:]:
+        assert repairer_of(OBJECT, manifest(), look(), me) == order[0]
+        assert repairer_of(OBJECT, manifest(), look(lost), me) == order[1]
+    assert repairer_of(OBJECT, manifest(), look(lost), order[0]) == order[0]

@@ -23,7 +23,7 @@ from daemon.silence import LOOKED_AWAY_MAX_S, Silence
 from daemon.sweep import Progress, SweepReport
 from daemon.turns import STEP_PATIENCE_S, Turns
 from tests.sim.disk import SimDisk
-from tests.sim.drive import SimDrive
+from tests.sim.drive import DiskFaults, SimDrive
 from wire.messages import StartJob
 
 WEEK_S = 7 * 86_400.0
@@ -329,3 +329,21 @@ async def test_work_stands_back_while_others_are_served_but_not_for_ever(
     before = trio.current_time()
     await always_busy.take(1)
     assert 9.9 <= trio.current_time() - before <= 10.1
+
+
+@pytest.mark.parametrize(
+    "faults", [DiskFaults(capacity_bytes=0), DiskFaults(read_only=True)], ids=["full", "read-only"]
+)
+def test_what_a_disk_that_takes_no_writes_holds_gets_its_turn(faults: DiskFaults) -> None:
+    """Found by the simulator (storm, seed 3): the schedule ended at the first entry that it could not write."""
+    drive = SimDrive()
+    book = CareBook(SimDisk(drive), "/state/care")
+    book.load()
+    book.note(A, entry(20))
+    drive.faults = faults
+    with pytest.raises(OSError, match=r"No space|Read-only"):
+        book.note_all({A: entry(10), B: entry(30)})
+    assert book.entries() == {A: entry(10), B: entry(30)}
+    turn = next_turn(book.entries(), period_s=WEEK_S, hurry_since_s=0, now_s=NOW_S)
+    assert turn is not None
+    assert turn.object == B

@@ -25,6 +25,8 @@ from trio._core import _io_epoll, _run
 from trio.testing import MockClock
 
 from tests.sim.chance import derive
+from tests.sim.entropy import seeded_cryptography
+from tests.sim.patches import replaced
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -72,8 +74,11 @@ def run_seeded(
         What the program returned, and a digest of all steps that its tasks took.
     """
     steps = _Steps()
-    with _switches(derive(seed, "schedule").getrandbits(64)), _guards() if guarded else contextlib.nullcontext():
-        result = trio.run(program, *args, clock=MockClock(autojump_threshold=0), instruments=[steps])
+    # Made before the guards: it reads the real clock at every step, which must not cost a look at who asks.
+    clock = MockClock(autojump_threshold=0)
+    switches = _switches(derive(seed, "schedule").getrandbits(64))
+    with switches, seeded_cryptography(seed), _guards() if guarded else contextlib.nullcontext():
+        result = trio.run(program, *args, clock=clock, instruments=[steps])
     return result, steps.hexdigest()
 
 
@@ -101,20 +106,10 @@ def _guards() -> Generator[None, None, None]:
         for module, names in _DOORS:
             for name in names:
                 if hasattr(module, name):
-                    stack.enter_context(_replaced(module, name, _watched(f"{module.__name__}.{name}", module, name)))
-        stack.enter_context(_replaced(importlib.import_module("trio._threads"), "start_thread_soon", _no_thread))
-        stack.enter_context(_replaced(_io_epoll.EpollIOManager, "_epoll_wait", _waiting_only_for_wakeup()))
+                    stack.enter_context(replaced(module, name, _watched(f"{module.__name__}.{name}", module, name)))
+        stack.enter_context(replaced(importlib.import_module("trio._threads"), "start_thread_soon", _no_thread))
+        stack.enter_context(replaced(_io_epoll.EpollIOManager, "_epoll_wait", _waiting_only_for_wakeup()))
         yield
-
-
-@contextlib.contextmanager
-def _replaced(owner: Any, name: str, value: object) -> Generator[None, None, None]:
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
 
 
 def _watched(label: str, module: ModuleType, name: str) -> Callable[..., object]:

@@ -38,7 +38,8 @@ class SimFile:
         self._call(self._drive.faults.read_error_p)
         if any(sector in _sectors(offset, length) for sector in self._file.bad_sectors):
             raise failure(errno.EIO, self._path)
-        return bytes(self._file.live[offset : offset + length])
+        data = bytes(self._file.live[offset : offset + length])
+        return data if self._drive.misread is None else self._drive.misread(self._path, offset, data)
 
     def write_at(self, offset: int, data: Buffer) -> None:
         self._call(self._drive.faults.write_error_p)

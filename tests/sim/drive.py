@@ -9,6 +9,7 @@ Un-synced bytes are kept, lost or torn by sectors.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import posixpath
 from collections import deque
@@ -99,6 +100,8 @@ class SimDrive:
         calls: port calls so far; ``fail_at`` maps the number of a coming call to the errno it fails with.
         operations: those of them that change something or sync; the power is cut amid number ``crash_at``.
         on_crash: called instead of ``cut_power`` when ``crash_at`` comes (a whole node dies, not only its drive).
+        on_step: told (kind, path) of every operation.
+        misread: makes what a read returns of (path, offset, bytes): a sick controller.
         log: (kind, path) of the last operations.
     """
 
@@ -109,6 +112,8 @@ class SimDrive:
         self.fail_at: dict[int, int] = {}
         self.crash_at: int | None = None
         self.on_crash: Callable[[], None] | None = None
+        self.on_step: Callable[[str, str], None] | None = None
+        self.misread: Callable[[str, int, bytes], bytes] | None = None
         self.log: deque[tuple[str, str]] = deque(maxlen=1000)
         self.chance = derive(seed, f"drive/{name}")
         self.life = Life()
@@ -184,10 +189,23 @@ class SimDrive:
             node = node.durable.get(name, (None, 0))[0] if isinstance(node, Folder) else None
         return bytes(node.durable) if isinstance(node, File) and not node.bad_sectors else None
 
+    def live_bytes(self, path: str) -> bytes | None:
+        """What a program would read now; None when absent, unreadable or a folder."""
+        node = self.find(path)
+        return bytes(node.live) if isinstance(node, File) and not node.bad_sectors else None
+
     def durable_paths(self, top: str = "/") -> list[str]:
         """All files that are there for certain after a power cut now, below ``top``, in ascending order."""
         below = posixpath.join(posixpath.normpath(top), "")
         return [path for path in sorted(_durable_files(self.root, "/")) if path.startswith(below)]
+
+    def fingerprint(self) -> str:
+        """A digest of every name and byte that is there for certain after a power cut now."""
+        digest = hashlib.blake2b(digest_size=16)
+        for path in self.durable_paths():
+            data = self.durable_bytes(path)
+            digest.update(f"{path} {-1 if data is None else len(data)}\n".encode() + (data or b""))
+        return digest.hexdigest()
 
     # --- what SimDisk is made of --------------------------------------------------------------
 
@@ -208,6 +226,8 @@ class SimDrive:
         """An operation is on its way: its effect is pending, and the power may go now."""
         self.operations += 1
         self.log.append((kind, path))
+        if self.on_step is not None:
+            self.on_step(kind, path)
         if self.operations == self.crash_at:
             (self.on_crash or self.cut_power)()
             raise NodeDead

@@ -26,6 +26,8 @@ class NetFaults:
     latency_s: tuple[float, float] = (0.0, 0.0)
     bytes_per_s: float = math.inf
     reset_p: float = 0.0
+    corrupt_p: float = 0.0
+    """A byte changes on the way. TLS lies below the port and breaks the connection, as the port's users see it."""
     stall_p: float = 0.0
     stall_s: tuple[float, float] = (1.0, 30.0)
     part_p: float = 0.3
@@ -88,6 +90,7 @@ class SimFabric(Generic[Listener]):
     """The network of a world: who listens where, and what the cables do.
 
     Attributes:
+        lag_s: by host, how much later than others' its bytes arrive, and those to it.
         bugs: (host, exception) of every handler that ended with an error that is not a MoorageError.
     """
 
@@ -102,6 +105,7 @@ class SimFabric(Generic[Listener]):
         self._cuts: dict[tuple[str, str], None] = {}
         self._down: dict[str, None] = {}
         self._paused: dict[str, trio.Event] = {}
+        self.lag_s: dict[str, float] = {}
 
     # --- what the world does to it ------------------------------------------------------------
 
@@ -186,7 +190,8 @@ class SimFabric(Generic[Listener]):
     def put(self, pipe: Pipe, data: memoryview) -> None:
         faults, now_s = self.faults, trio.current_time()
         pipe.busy_until_s = max(pipe.busy_until_s, now_s) + len(data) / faults.bytes_per_s
-        arrives_s = pipe.busy_until_s + self.latency_s()
+        lag_s = self.lag_s.get(pipe.source, 0.0) + self.lag_s.get(pipe.target, 0.0)
+        arrives_s = pipe.busy_until_s + self.latency_s() + lag_s
         if faults.stall_p and self.chance.random() < faults.stall_p:
             arrives_s += self.chance.uniform(*faults.stall_s)
         pipe.last_arrival_s = max(pipe.last_arrival_s, arrives_s)

@@ -73,6 +73,8 @@ class SimConnection:
         fabric = self._net.fabric
         if fabric.faults.reset_p and fabric.chance.random() < fabric.faults.reset_p:
             self._link.cut("connection reset")
+        if fabric.faults.corrupt_p and fabric.chance.random() < fabric.faults.corrupt_p:
+            self._link.cut("a TLS record is damaged")
         whole = memoryview(b"".join(parts))
         self._sending = True
         try:

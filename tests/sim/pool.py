@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -26,6 +26,9 @@ from tests.sim.world import SimNode, World
 FOLDER = "/pool"
 FIRST_PORT = 7000
 
+PeerProgram = Callable[[Ports, NewHome, Address], Awaitable[None]]
+ClientProgram = Callable[[Ports, NewHome], Awaitable[None]]
+
 
 def copy_tree(source: Disk, target: Disk, folder: str) -> None:
     """Copy every file below ``folder``, durably."""
@@ -43,12 +46,24 @@ def copy_tree(source: Disk, target: Disk, folder: str) -> None:
 class SimPool:
     """Homes made by the production provisioner, each on the drive of a node of its own."""
 
-    def __init__(self, world: World, *, peers: int, sites: int) -> None:
+    def __init__(
+        self,
+        world: World,
+        *,
+        peers: int,
+        sites: int,
+        peer_program: PeerProgram | None = None,
+        client_program: ClientProgram | None = None,
+    ) -> None:
+        """Peers run the daemon unless told otherwise; the client's machine runs nothing by itself."""
         self.world = world
+        self._peer_program = peer_program or _run_peer
+        self._client_program = client_program
         made = SimDisk(SimDrive(world.seed, "maker"))
         provisioner = Provisioner(made, SimChance(world.seed, "maker"), SimClock(), "pool.example")
         client, *others = provisioner.make(FOLDER, peers=peers, sites=sites)
         self.client_home = client
+        self.homes = {home.name: home for home in others}
         self.client_node = self._add(made, client, None)
         self.peers = {home.name: self._add(made, home, number) for number, home in enumerate(others)}
 
@@ -56,13 +71,16 @@ class SimPool:
         loaded = load_home(made, home.folder, SimClock())
 
         async def program(ports: Ports) -> None:
-            await _run_peer(ports, home.folder, FIRST_PORT + (number or 0))
+            if number is not None:
+                await self._peer_program(ports, home, Address("127.0.0.1", FIRST_PORT + number))
+            elif self._client_program is not None:
+                await self._client_program(ports, home)
 
         node = self.world.add(
             home.name,
             Person(loaded.identity, loaded.tls_key),
             lambda: loaded.roster.issuers,
-            None if number is None else program,
+            None if number is None and self._client_program is None else program,
         )
         disk = SimDisk(node.drive)
         copy_tree(made, disk, home.folder)
@@ -88,8 +106,7 @@ class SimPool:
                 self.client_node.kill()
 
 
-async def _run_peer(ports: Ports, folder: str, port: int) -> None:
-    home = load_home(ports.disk, folder, ports.clock)
-    settings = Settings(network=NetworkSettings(listen=Address("127.0.0.1", port)))
-    async with open_node(ports, home, settings, lambda line: None):
+async def _run_peer(ports: Ports, home: NewHome, address: Address) -> None:
+    settings = Settings(network=NetworkSettings(listen=address))
+    async with open_node(ports, load_home(ports.disk, home.folder, ports.clock), settings, lambda line: None):
         await trio.sleep_forever()

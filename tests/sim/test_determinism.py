@@ -14,12 +14,16 @@ import pytest
 import trio
 from trio._core import _run
 
-from core.errors import MoorageError
+from core.errors import CorruptError, MoorageError
 from core.ports import Address, Connection, Ports
+from core.sealing import sealing_public_key, unwrap_key, wrap_key
 from tests.sim.determinism import ForbiddenError, run_seeded
 from tests.sim.disk import SimDisk
+from tests.sim.entropy import seeded_cryptography
 from tests.sim.fabric import NetFaults
 from tests.sim.people import make_organisation
+from tests.sim.pool import SimPool
+from tests.sim.test_put_crash_get import store
 from tests.sim.world import World
 
 HERE = Address("listener", 1)
@@ -79,6 +83,18 @@ async def _story(seed: int) -> list[str]:
     return seen
 
 
+def _in_another_process(code: str, hash_seed: str) -> str:
+    """What Python prints with its hashes seeded by ``hash_seed``."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+
+
 def test_one_seed_is_one_history() -> None:
     first, again, other = (run_seeded(seed, _story, seed) for seed in (1, 1, 2))
     assert first == again
@@ -91,18 +107,43 @@ def test_a_history_is_the_same_in_another_process() -> None:
         "from tests.sim.determinism import run_seeded\n"
         "print(run_seeded(7, _story, 7)[1])"
     )
-    digests = [
-        subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            check=True,
-            text=True,
-        ).stdout
-        for hash_seed in ("1", "2")
-    ]
+    digests = [_in_another_process(code, hash_seed) for hash_seed in ("1", "2")]
     assert digests[0] == digests[1] == f"{run_seeded(7, _story, 7)[1]}\n"
+
+
+async def _put(seed: int) -> list[str]:
+    """The ids of two objects, and all that their put left on every drive."""
+    async with World(seed).running() as world:
+        pool = SimPool(world, peers=6, sites=3)
+        await pool.start()
+        ids = [str((await store(pool, {"name": bytes([number]) * 1000})).object) for number in range(2)]
+        return [*ids, *(f"{name} {node.drive.fingerprint()}" for name, node in world.nodes.items())]
+
+
+def test_object_ids_and_every_stored_byte_follow_from_the_seed_in_any_process() -> None:
+    code = (
+        "from tests.sim.test_determinism import _put\n"
+        "from tests.sim.determinism import run_seeded\n"
+        "print(run_seeded(7, _put, 7))"
+    )
+    told = [_in_another_process(code, hash_seed) for hash_seed in ("1", "2")]
+    assert told[0] == told[1] == f"{run_seeded(7, _put, 7)}\n"
+    assert _in_another_process(code.replace("7", "8"), "1") != told[0]
+
+
+def test_stand_ins_for_cryptography_refuse_what_the_real_ones_refuse() -> None:
+    seed, other = bytes(96), bytes(95) + b"\1"
+    with seeded_cryptography(1):
+        public = sealing_public_key(seed)
+        slot = wrap_key(public, bytes(32))
+        assert unwrap_key(seed, slot) == bytes(32)
+        for damaged in (slot[:-1] + bytes([slot[-1] ^ 1]), bytes([slot[0] ^ 1]) + slot[1:], slot[:-1]):
+            with pytest.raises(CorruptError):
+                unwrap_key(seed, damaged)
+        with pytest.raises(CorruptError):
+            unwrap_key(other, slot)
+        assert wrap_key(public, bytes(32)) != slot
+    assert len(wrap_key(public, bytes(32))) == len(slot)
 
 
 def _as_code_of_ours(function: Callable[..., object]) -> Callable[..., object]:

@@ -39,6 +39,7 @@ class SimNode:
         self._scope = trio.CancelScope()
         self.life = Life()
         self.life.end()
+        self.threads = SimThreads(self.life)
 
     @property
     def is_up(self) -> bool:
@@ -52,10 +53,11 @@ class SimNode:
         self.life = Life()
         world.fabric.host_up(self.name)
         fate = f"{self.name}/{self.boots}"
+        self.threads = SimThreads(self.life, derive(world.seed, f"{fate}/threads"))
         ports = Ports(
             disk=SimDisk(self.drive, self.life),
             net=SimNet(world.fabric, self.name, self.person.identity, self._issuers, clock=self.clock, life=self.life),
-            threads=SimThreads(self.life, derive(world.seed, f"{fate}/threads")),
+            threads=self.threads,
             clock=self.clock,
             chance=SimChance(world.seed, fate),
         )

@@ -1,0 +1,134 @@
+"""``python -m tests.sim``: hunt through seeds, replay one, or shorten a schedule that fails.
+
+python -m tests.sim --seeds 1..20 [--profile storm|long|both]
+python -m tests.sim --seconds 600 [--from SEED]
+python -m tests.sim --seed 7 --profile storm [--schedule FILE] [--trace] [--minimise]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.sim.minimise import minimise
+from tests.sim.nemesis import make_schedule, parse_schedule, schedule_text
+from tests.sim.profiles import PROFILES, Profile
+from tests.sim.swarm import Verdict, peer_names, run_seed
+
+SEED_BITS = 32
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.sim")
+    parser.add_argument("--seeds", help="A..B: these seeds, both included")
+    parser.add_argument("--seconds", type=float, help="fresh seeds for so long")
+    parser.add_argument(
+        "--from", dest="start", default="0", help="where fresh seeds begin: a number, or a commit's hash"
+    )
+    parser.add_argument("--seed", type=int, help="this seed alone")
+    parser.add_argument("--profile", default="both", choices=(*PROFILES, "both"))
+    parser.add_argument("--schedule", type=Path, help="faults from this file instead of the seed's")
+    parser.add_argument("--write-schedule", type=Path, help="keep the seed's faults in this file")
+    parser.add_argument("--minimise", action="store_true", help="look for the fewest faults that still fail")
+    parser.add_argument("--trace", action="store_true", help="show the last events of every seed")
+    parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
+    return parser.parse_args()
+
+
+def _seeds(arguments: argparse.Namespace) -> Iterator[int]:
+    if arguments.seed is not None:
+        yield arguments.seed
+    elif arguments.seeds is not None:
+        first, _, last = arguments.seeds.partition("..")
+        yield from range(int(first), int(last or first) + 1)
+    else:
+        start = int(arguments.start, 16) % 2**SEED_BITS
+        until = time.monotonic() + (arguments.seconds or 60.0)
+        while time.monotonic() < until:
+            yield start
+            start += 1
+
+
+def _profiles(arguments: argparse.Namespace, seed: int) -> list[Profile]:
+    """Of both, every third fresh seed is a long one: it costs about twice a storm."""
+    if arguments.profile != "both":
+        return [PROFILES[arguments.profile]]
+    if arguments.seed is not None:
+        return list(PROFILES.values())
+    return [PROFILES["long" if seed % 3 == 0 else "storm"]]
+
+
+def _show(verdict: Verdict, *, trace: bool) -> None:
+    hours = verdict.sim_s / 3600
+    print(
+        f"seed {verdict.seed} {verdict.profile}: {'FAILED' if verdict.failure else 'ok'}"
+        f" digest {verdict.digest[:16]}, {verdict.objects} objects, {verdict.applied.total()} faults,"
+        f" {hours:.1f} simulated hours in {verdict.wall_s:.1f} s ({verdict.cpu_s:.1f} s of CPU)",
+        flush=True,
+    )
+    if verdict.failure or trace:
+        print("".join(f"  {event}\n" for event in verdict.events), end="")
+    if verdict.failure:
+        print(f"  {verdict.failure}\n  replay: python -m tests.sim --seed {verdict.seed} --profile {verdict.profile}")
+
+
+def _summary(verdicts: list[Verdict]) -> None:
+    def total(name: str) -> str:
+        found: Counter[str] = sum((getattr(verdict, name) for verdict in verdicts), Counter[str]())
+        return ", ".join(f"{count} {word}" for word, count in sorted(found.items())) or "none"
+
+    hours = sum(verdict.sim_s for verdict in verdicts) / 3600
+    wall = sum(verdict.wall_s for verdict in verdicts)
+    rebuilt, needless = (sum(getattr(verdict, name) for verdict in verdicts) for name in ("rebuilt", "needless"))
+    print(f"\n{len(verdicts)} seeds, {sum(bool(verdict.failure) for verdict in verdicts)} failed")
+    cpu = sum(verdict.cpu_s for verdict in verdicts)
+    print(
+        f"{hours:.1f} simulated hours in {wall:.0f} s: {hours / max(wall, 0.001):.2f} per second of wall clock,"
+        f" {hours / max(cpu, 0.001):.2f} per second of CPU"
+    )
+    print(f"faults: {total('applied')}")
+    print(f"forbidden by the budget: {total('skipped')}")
+    print(f"commands: {total('commands')}")
+    print(f"oracle: {total('checks')}")
+    print(f"shards rebuilt: {rebuilt}, of them needlessly: {needless} ({100 * needless / max(1, rebuilt):.1f} %)")
+
+
+def _shorten(seed: int, profile: Profile, verdict: Verdict, schedule_file: Path | None) -> None:
+    schedule = (
+        parse_schedule(schedule_file.read_text())
+        if schedule_file
+        else make_schedule(seed, profile, peer_names(profile))
+    )
+    kept, runs = minimise(schedule, verdict.failure, lambda trial: run_seed(seed, profile, trial).failure)
+    target = Path(f"schedule-{profile.name}-{seed}.jsonl")
+    target.write_text(schedule_text(kept))
+    print(f"  {len(schedule)} faults -> {len(kept)} in {runs} runs:")
+    print("".join(f"    {fault}\n" for fault in kept), end="")
+    print(f"  replay: python -m tests.sim --seed {seed} --profile {profile.name} --schedule {target}")
+
+
+def main() -> int:
+    arguments = _arguments()
+    verdicts: list[Verdict] = []
+    for seed in _seeds(arguments):
+        for profile in _profiles(arguments, seed):
+            schedule = parse_schedule(arguments.schedule.read_text()) if arguments.schedule else None
+            if arguments.write_schedule:
+                arguments.write_schedule.write_text(schedule_text(make_schedule(seed, profile, peer_names(profile))))
+            verdict = run_seed(seed, profile, schedule)
+            verdicts.append(verdict)
+            _show(verdict, trace=arguments.trace)
+            if verdict.failure and arguments.minimise:
+                _shorten(seed, profile, verdict, arguments.schedule)
+        if verdicts and verdicts[-1].failure and not arguments.keep_going:
+            break
+    _summary(verdicts)
+    return int(any(verdict.failure for verdict in verdicts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -150,8 +150,12 @@ def _plan_extent(seed: bytes, scheme: Scheme, states: Sequence[ShardState], now:
 
 
 def repairer_of(object_id: ObjectId, manifest: Manifest, examination: Examination, me: PeerId) -> PeerId:
-    """Who repairs what others hold: the first of the live holders in the order on which all agree."""
+    """Who repairs what others hold: the first of the live holders in the order on which all agree.
+
+    One that has lost the manifest with its disk does not know that it holds anything, and waits to be repaired itself.
+    """
     present = {state.holder for state in examination.states if state.status is not Status.SILENT}
+    present -= {finding.holder for finding in examination.findings if finding.kind is FindingKind.MANIFEST_MISSING}
     return take_over_order(object_id, [peer for peer in manifest.holders() if peer in present or peer == me] or [me])[0]
 
 

@@ -43,9 +43,7 @@ def plot_svg(outlooks: Sequence[Outlook], target_nines: float, title: str) -> st
             f'<circle cx="{at:.1f}" cy="{y(item.nines):.1f}" r="4" fill="#1f77b4"><title>{label}</title></circle>'
         )
         lines.append(_text(at + 6, y(item.nines) + 12, str(item.scheme), "start"))
-        lines.append(
-            f'<circle cx="{at:.1f}" cy="{y(item.nines_with_common):.1f}" r="4" fill="none" stroke="#d62728"/>'
-        )
+        lines.append(f'<circle cx="{at:.1f}" cy="{y(item.nines_with_common):.1f}" r="4" fill="none" stroke="#d62728"/>')
     return "\n".join([*lines, "</svg>", ""])
 
 

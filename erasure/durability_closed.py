@@ -66,8 +66,7 @@ def loss_rate(stripe: Stripe, *, common_look: bool = True) -> float:
         down = stripe.rate * stripe.away
         return _entry_rate(stripe, down / (1 + down))
     bend = math.fmod(stripe.repair, stripe.sweep)
-    ends = [0.0, bend, stripe.sweep]
-    return sum(_simpson(stripe, low, high) for low, high in zip(ends, ends[1:], strict=False)) / stripe.sweep
+    return (_simpson(stripe, 0.0, bend) + _simpson(stripe, bend, stripe.sweep)) / stripe.sweep
 
 
 def loss_rate_between_looks(stripe: Stripe) -> float:
@@ -83,9 +82,7 @@ def loss_rate_between_looks(stripe: Stripe) -> float:
     kept = [1.0 - _lost_within(stripe, number * step) for number in range(steps + 1)]
     weights = [1.0, *([4.0, 2.0] * _STEPS)[:-1], 1.0]
     lasts = sum(weight * p for weight, p in zip(weights, kept, strict=True)) * step / 3
-    first = sum(
-        weight * p * (1 - number / steps) for number, (weight, p) in enumerate(zip(weights, kept, strict=True))
-    )
+    first = sum(weight * p * (1 - number / steps) for number, (weight, p) in enumerate(zip(weights, kept, strict=True)))
     return 1.0 / (first * step / 3 + lasts * lasts / stripe.sweep / (1.0 - kept[-1]))
 
 
@@ -144,7 +141,9 @@ def _site_lost(size: int, away: float, destroyed: float) -> list[float]:
 def _site_too_many(others: Sequence[float], here: Sequence[float], size: int, most: int) -> float:
     """The object is readable, and is not without this site."""
     return sum(
-        p * sum(here[: most - elsewhere + 1]) for elsewhere, p in enumerate(others[: most + 1]) if elsewhere + size > most
+        p * sum(here[: most - elsewhere + 1])
+        for elsewhere, p in enumerate(others[: most + 1])
+        if elsewhere + size > most
     )
 
 

@@ -2,8 +2,9 @@
 
 Every absence lasts an exponential time. ``mean_time_to_loss`` is the textbook's first passage time (Chen, Lee, Gibson,
 Katz and Patterson, "RAID", ACM Computing Surveys 26, 1994, have its first order), as a sum of positive terms.
-``loss_rate`` counts how many sites have how many shares lost, sites of a size being alike, and reduces the chain state
-by state without a subtraction (Grassmann, Taksar and Heyman, Operations Research 33, 1985): no digits are lost at 1e-30.
+``loss_rate`` counts how many sites have how many shares lost, sites of a size being alike, and reduces the chain
+state by state without a subtraction (Grassmann, Taksar and Heyman, Operations Research 33, 1985): no digits are lost
+at 1e-30.
 """
 
 from __future__ import annotations

@@ -5,9 +5,8 @@ Defaults and where they come from: docs/durability.md, "Assumptions".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from core.errors import NotEnoughPeersError
 from erasure import durability_closed, durability_markov
@@ -27,8 +26,6 @@ DAY = 1 / YEAR_DAYS
 HOUR = DAY / 24
 # More than that costs more than plain copies.
 OVERHEAD_MAX = 4.0
-
-NewDraws: TypeAlias = Callable[[Scheme], Draws]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +109,12 @@ def stripe_of(scheme: Scheme, peers: Sequence[int], hazards: Hazards) -> Stripe:
 
 
 def outlook(
-    scheme: Scheme, capacities: Sequence[Sequence[int]], hazards: Hazards, *, draws: Draws | None = None, trials: int = 0
+    scheme: Scheme,
+    capacities: Sequence[Sequence[int]],
+    hazards: Hazards,
+    *,
+    draws: Draws | None = None,
+    trials: int = 0,
 ) -> Outlook:
     """One scheme, given the bytes of each peer by site. Raises NotEnoughPeersError.
 

@@ -1,7 +1,7 @@
 """What others publish, computed as they do: the figures that the tests hold this model to.
 
-Sources: Backblaze, "erasure-coding-durability" (the README and its notebook, github.com/Backblaze); Storj, whitepaper v3
-(2018), section 7.3 and its calculation; the RAID formulas of Chen et al. (ACM Computing Surveys 26, 1994).
+Sources: Backblaze, "erasure-coding-durability" (the README and its notebook, github.com/Backblaze); Storj, whitepaper
+v3 (2018) and its calculation; the RAID formulas of Chen et al. (ACM Computing Surveys 26, 1994).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """One object's shares as the durability model sees them: how many at which site, and what befalls them how often.
 
-Rates are per year, times in years, probabilities per year unless a name says otherwise. The processes (docs/durability.md,
-"Model"): a share is lost loudly (its peer is gone: known after the grace) or silently (known at the next look, which
-comes once in a sweep interval for the whole object), a site is lost with all that is there, and a common-mode event hits
-each site with the same probability, at once.
+Rates are per year, times in years, probabilities per year unless a name says otherwise. The processes
+(docs/durability.md, "Model"): a share is lost loudly (its peer is gone: known after the grace) or silently (known at
+the next look, which comes once in a sweep interval for the whole object), a site is lost with all that is there, and a
+common-mode event hits each site with the same probability, at once.
 """
 
 from __future__ import annotations

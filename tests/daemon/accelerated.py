@@ -79,11 +79,11 @@ def files_below(disk: Disk, folder: str) -> Iterator[str]:
 class Inline:
     """``core.ports.Threads`` that cost no time at all."""
 
-    async def cpu(self, job: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
+    async def cpu(self, job: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
         await trio.lowlevel.checkpoint()
         return job(*args)
 
-    async def disk(self, job: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
+    async def disk(self, job: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
         await trio.lowlevel.checkpoint()
         return job(*args)
 

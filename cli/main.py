@@ -39,6 +39,7 @@ _COMMANDS = {
     "peers": "cli.view:run_peers",
     "events": "cli.view:run_events",
     "doctor": "cli.view:run_doctor",
+    "plan": "cli.plan:run_plan",
 }
 
 

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from core.encoding import Value
-
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
@@ -27,7 +25,7 @@ def size_text(size_bytes: int) -> str:
     raise AssertionError
 
 
-def print_json(fields: Mapping[str, Value]) -> None:
+def print_json(fields: Mapping[str, object]) -> None:
     """One JSON object; bytes that are no UTF-8 appear as surrogate escapes."""
     print(json.dumps({"schema": JSON_SCHEMA, **fields}, default=_plain))
 

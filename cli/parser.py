@@ -76,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_pool_commands(add)
     _add_object_commands(add)
     _add_care_commands(add)
+    _add_plan(add)
     return parser
 
 
@@ -140,6 +141,36 @@ def _add_care_commands(add: _Add) -> None:
     events.add_argument("--count", type=int, default=50, metavar="N", help="how many (default 50)")
     doctor = add("doctor", "check this home and this machine")
     del doctor
+
+
+def _add_plan(add: _Add) -> None:
+    plan = add("plan", "say what each scheme costs, survives and loses in a year, and which reaches a target")
+    plan.add_argument("--peers", type=int, metavar="N", help="peers that hold one object (default 6)")
+    plan.add_argument("--sites", default="3", metavar="S|N,N,..", help="sites, or peers at each (default 3)")
+    plan.add_argument("--scheme", metavar="K+M", action="append", help="only this scheme; may be repeated")
+    plan.add_argument("--samples", type=int, default=2000, metavar="N", help="Monte Carlo trials (default 2000)")
+    plan.add_argument("--seed", type=int, default=1, metavar="N", help="of the Monte Carlo trials (default 1)")
+    plan.add_argument("--plot", metavar="FILE", help="write an SVG of overhead against nines")
+    plan.add_argument("--repair-hours", metavar="H", help="to rebuild what one peer held (default: see --repair-mib-s)")
+    for option, default, metavar, text in (
+        ("target-nines", "9", "X", "recommend the cheapest scheme that loses at most 10^-X a year"),
+        ("overhead-max", "4", "X", "leave out schemes that store more bytes per byte"),
+        ("capacity", "4 TB", "SIZE[,SIZE..]", "of each peer"),
+        ("loud", "5%", "RATE", "peers lost and noticed, per peer and year"),
+        ("silent", "2%", "RATE", "shards lost unnoticed, per peer and year"),
+        ("sweep-days", "7", "D", "sweep interval"),
+        ("grace-hours", "24", "H", "how long silence is no loss"),
+        ("repair-mib-s", "32", "R", "at which what a full peer held is rebuilt"),
+        ("replace-days", "7", "D", "until a lost peer has a successor, where no other may take its shares"),
+        ("site-loss", "0.1%", "RATE", "sites lost for good, per site and year"),
+        ("site-replace-days", "30", "D", "until a lost site has a successor, where no other may take its shares"),
+        ("common", "1%", "RATE", "common-mode events a year"),
+        ("common-hit", "10%", "SHARE", "probability that such an event destroys a given site"),
+        ("peer-up", "99%", "SHARE", "of the time a peer answers"),
+        ("site-up", "99.9%", "SHARE", "of the time a site can be reached"),
+    ):
+        help_text = f"{text} (default {default})".replace("%", "%%")
+        plan.add_argument(f"--{option}", default=default, metavar=metavar, help=help_text)
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:

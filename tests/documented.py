@@ -24,6 +24,7 @@ from anchor.policy import make_policy
 from anchor.receipt import Receipt, check_receipt, encode_receipt, parse_receipt
 from anchor.roster import Organisation, parse_roster, sign_roster
 from anchor.witness import LocalWitness, origin_folder
+from benchmarks import durability
 from client.coding import code_batch
 from client.index import (
     Index,
@@ -363,7 +364,13 @@ def errors_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-TABLES: dict[str, Callable[[], str]] = {"limits": limits_table, "errors": errors_table}
+TABLES: dict[str, Callable[[], str]] = {
+    "limits": limits_table,
+    "errors": errors_table,
+    "durability-schemes": durability.schemes_table,
+    "durability-common": durability.common_table,
+    "durability-simulated": durability.simulated_table,
+}
 
 
 def read_tables(document: str) -> dict[str, str]:

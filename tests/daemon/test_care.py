@@ -243,6 +243,20 @@ async def test_a_wiped_peer_gets_all_its_shards_back(autojump_clock: object) -> 
     assert all(pool.everything_is_whole(put) for put in puts)
 
 
+@pytest.mark.parametrize("place", [0, 1, 5])
+async def test_a_wiped_peer_gets_everything_back_by_itself_whoever_repairs(autojump_clock: object, place: int) -> None:
+    pool = CarePool(settings=Settings(sweep=SweepSettings(period_days=0.1)))
+    put = pool.put(seed=1)
+    peer = take_over_order(put.object, list(put.manifest.holders()))[place]
+    for _, _, root, holder in put.manifest.shards():
+        if holder == peer:
+            pool.disk.unlink(pool.path(holder, root))
+    pool.lose_papers(peer, put)
+    async with pool.caring():
+        await trio.sleep(0.25 * 86_400)
+    assert pool.everything_is_whole(put)
+
+
 # --- silence ------------------------------------------------------------------------------------
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import daemon.documents
 import daemon.reader
-import daemon.store
 from core.ids import ShardRoot
 from core.ports import Buffer, Disk
+from daemon.holdings import Holdings
 from daemon.names import Names
 from daemon.quarantine import Quarantine
 from daemon.reader import ShardRead
@@ -87,9 +87,7 @@ def fan_out_not_synced(self: Any, folder: str) -> None:
         self._disk.make_folders(folder)
 
 
-@plant(
-    ShardStore, "have", story="store", bug="a name that nobody has synced yet is said to be held", promise=DURABLE
-)
+@plant(ShardStore, "have", story="store", bug="a name that nobody has synced yet is said to be held", promise=DURABLE)
 def unsettled_name_held(self: Any, roots: Sequence[ShardRoot]) -> list[bool]:
     return list(self._reader.have(roots))
 
@@ -157,7 +155,9 @@ def temporary_name_shared(self: Any, disk: Any, path: str, *args: Any, **options
     self._file = self._stack.enter_context(disk.open(shared, "update"))
 
 
-@plant(daemon.reader, "_read_good", story="store", bug="a holder does not compare shares with their leaves", promise=TRUE)
+@plant(
+    daemon.reader, "_read_good", story="store", bug="a holder does not compare shares with their leaves", promise=TRUE
+)
 def holder_does_not_check(file: Any, layout: Any, root: ShardRoot, first: int, count: int) -> ShardRead:
     del root
     end = min(first + count, len(layout.lengths))
@@ -167,7 +167,11 @@ def holder_does_not_check(file: Any, layout: Any, root: ShardRoot, first: int, c
 
 
 @plant(
-    Quarantine, "take", story="store", bug="what should be set aside is deleted", promise="damage is kept until replaced"
+    Quarantine,
+    "take",
+    story="store",
+    bug="what should be set aside is deleted",
+    promise="damage is kept until replaced",
 )
 def quarantine_deletes(self: Any, path: str, name: str) -> None:
     del name
@@ -189,7 +193,11 @@ def quarantine_overwrites(self: Any, path: str, name: str) -> None:
 
 
 @plant(
-    ShardStore, "quarantine", story="store", bug="a suspect is set aside without a second look", promise="no needless loss"
+    ShardStore,
+    "quarantine",
+    story="store",
+    bug="a suspect is set aside without a second look",
+    promise="no needless loss",
 )
 def quarantined_unseen(self: Any, root: ShardRoot) -> bool:
     path = self._folders.shard(root)
@@ -202,7 +210,13 @@ def quarantined_unseen(self: Any, root: ShardRoot) -> bool:
     return True
 
 
-@plant(ShardStore, "_put_back", story="store", bug="a shard whose removal is called off does not come back", promise=DURABLE)
+@plant(
+    ShardStore,
+    "_put_back",
+    story="store",
+    bug="a shard whose removal is called off does not come back",
+    promise=DURABLE,
+)
 def not_put_back(self: Any, aside: str, root: ShardRoot) -> None:
     assert aside.endswith(ASIDE_SUFFIX)
     del self, root
@@ -240,14 +254,14 @@ def manifest_in_place(disk: Disk, path: str, data: Buffer, *, token: str) -> Non
     disk.sync_folder(posixpath.dirname(path))
 
 
-@plant(daemon.documents, "remove_parts", story="store", bug="half written papers are never cleared", promise="no leftovers")
+@plant(
+    daemon.documents, "remove_parts", story="store", bug="half written papers are never cleared", promise="no leftovers"
+)
 def parts_not_cleared(disk: Disk, folder: str) -> None:
     del disk, folder
 
 
-
-
-@plant(daemon.store.Holdings, "recount", story="store", bug="a start does not count what is held", promise="true figures")
+@plant(Holdings, "recount", story="store", bug="a start does not count what is held", promise="true figures")
 def nothing_counted(self: Any) -> Iterator[None]:
     del self
     return iter(())

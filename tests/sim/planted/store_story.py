@@ -90,12 +90,12 @@ class StoreStory:
             report = self.store.scan(root)
             assert report.whole, f"{root.short} was promised: {report}"
         for path in self.drive.durable_paths(FOLDERS.shards):
-            root = root_of_name(posixpath.basename(path))
-            assert root is not None, path
-            if root not in self.rotten:
+            named = root_of_name(posixpath.basename(path))
+            assert named is not None, path
+            if named not in self.rotten:
                 data = self.drive.durable_bytes(path)
                 assert data is not None, path
-                assert is_whole(data, root), f"{path} is neither whole nor absent"
+                assert is_whole(data, named), f"{path} is neither whole nor absent"
         for name in sorted(self.papers):
             assert object_id(self.store.documents.get("manifest", name)) == name
         for name in self.store.documents.names("manifest"):
@@ -147,7 +147,9 @@ class StoreStory:
         uploads = [self.store.begin(item.plan) for item in items]
         for turn in range(2):
             for item, upload in zip(items, uploads, strict=True):
-                lengths, shares = (item.lengths[:1], item.shares[:1]) if not turn else (item.lengths[1:], item.shares[1:])
+                lengths, shares = (
+                    (item.lengths[:1], item.shares[:1]) if not turn else (item.lengths[1:], item.shares[1:])
+                )
                 if lengths and not upload.closed:
                     upload.write(lengths, b"".join(shares))
         for item, upload in zip(items, uploads, strict=True):

@@ -1,4 +1,4 @@
-"""Search seeds: ``python -m tests.sim.planted [NAME ...]``. Without names for all plants, and the tables are written."""
+"""Search seeds: ``python -m tests.sim.planted [NAME ...]``. Without names for all plants, and writes the tables."""
 
 from __future__ import annotations
 

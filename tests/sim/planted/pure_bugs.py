@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from blake3 import blake3
+from cryptography.exceptions import InvalidTag
 
 import core.sealing
 import dht.records
 import dht.store
+from core.errors import CorruptError
 from core.ports import Buffer
 from core.sealing import ChunkSealer
 from dht.records import Record
@@ -40,7 +42,10 @@ def key_without_compressor(secret: bytes, plaintext_digest: bytes) -> bytes:
 @plant(ChunkSealer, "open", story="seal", bug="a chunk's codec is not authenticated", promise="wrong bytes are refused")
 def codec_not_bound(self: Any, chunk: int, codec: int, sealed: Buffer) -> bytes:
     del codec
-    return bytes(self._cipher.decrypt(chunk.to_bytes(12, "big"), sealed, bytes([0])))
+    try:
+        return bytes(self._cipher.decrypt(chunk.to_bytes(12, "big"), sealed, bytes([0])))
+    except InvalidTag as error:
+        raise CorruptError(f"chunk {chunk}") from error
 
 
 @plant(_Draft, "pick", story="placement", bug="the cap of a site and an organisation is ignored", promise=APART)

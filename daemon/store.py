@@ -310,9 +310,11 @@ class ShardStore:
         return True
 
     def _put_back(self, aside: str, root: ShardRoot) -> None:
-        """Durably, and before anybody hears that it is held."""
-        self._names.prepare(root)
-        self._names.give(aside, root)
+        """Durably, and before anybody hears that it is held. A folder that cannot be synced keeps no shard away."""
+        try:
+            self._names.prepare(root)
+        finally:
+            self._names.give(aside, root)
         self._names.settle(root)
 
     def _forget(self, root: ShardRoot, size_bytes: int) -> None:

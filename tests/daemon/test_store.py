@@ -594,6 +594,19 @@ def test_a_shard_that_was_put_back_survives_a_power_cut(bench: Bench) -> None:
     check_reads_back(bench.open(), item)
 
 
+def test_a_shard_is_put_back_though_its_folder_cannot_be_synced(bench: Bench) -> None:
+    item = bench.put(sample())
+
+    def fail_from_now_on() -> bool:
+        bench.drive.faults.sync_error_p = 1.0
+        return True
+
+    with pytest.raises(StoreReadOnlyError):
+        bench.store.remove(item.root, unless=fail_from_now_on)
+    bench.drive.faults.sync_error_p = 0.0
+    check_reads_back(bench.store, item)
+
+
 def test_a_shard_whose_removal_was_cut_short_is_back_after_the_start(bench: Bench) -> None:
     item = bench.put(sample())
 

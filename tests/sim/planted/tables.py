@@ -1,0 +1,22 @@
+"""All plants, and the stories that catch them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.sim.planted import care_bugs, ledger_bugs, pure_bugs, store_bugs
+from tests.sim.planted.care_story import care
+from tests.sim.planted.ledger_story import ledger
+from tests.sim.planted.plant import Story
+from tests.sim.planted.pure_story import placement, records, seal
+from tests.sim.planted.store_story import store
+
+STORIES: Mapping[str, Story] = {
+    "store": store,
+    "ledger": ledger,
+    "seal": seal,
+    "placement": placement,
+    "records": records,
+    "care": care,
+}
+PLANTS = (*store_bugs.PLANTS, *ledger_bugs.PLANTS, *pure_bugs.PLANTS, *care_bugs.PLANTS)

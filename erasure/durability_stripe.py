@@ -120,11 +120,15 @@ def usable_bytes(scheme: Scheme, capacities: Sequence[Sequence[int]]) -> int:
     The most that a share can get is the largest x for which every site can give ``min(spare * x, sum of min(peer, x))``
     and all together ``total * x``.
     """
-    low, high = 0, max(max(site) for site in capacities)
+    low: int = 0
+    high: int = max(max(site) for site in capacities)
     while low < high:
-        share = (low + high + 1) // 2
-        there = sum(min(scheme.spare * share, sum(min(peer, share) for peer in site)) for site in capacities)
-        low, high = (share, high) if there >= scheme.total * share else (low, share - 1)
+        share: int = (low + high + 1) // 2
+        there: int = sum(min(scheme.spare * share, sum(min(peer, share) for peer in site)) for site in capacities)
+        if there >= scheme.total * share:
+            low = share
+        else:
+            high = share - 1
     return scheme.needed * low
 
 

@@ -36,9 +36,8 @@ STRAY_NAME_MAX_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class StoreStatistics:
-    """``available_bytes`` may still be stored; ``capacity_bytes`` is that and what is used.
-
-    ``read_only`` says why the disk counts as such, and is empty when it does not.
+    """``available_bytes`` may still be stored; ``capacity_bytes`` is that and what is used. ``read_only`` says why the
+    disk counts as such, and is empty when it does not.
     """
 
     shards: int
@@ -297,8 +296,7 @@ class ShardStore:
             stays = True
             try:
                 stays = unless is not None and unless()
-            finally:
-                # Also when the question could not be answered.
+            finally:  # also when the question could not be answered
                 if stays:
                     self._put_back(aside, root)
             if stays:

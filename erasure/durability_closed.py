@@ -7,7 +7,7 @@ The share of time that a process is away depends on the mean of its repair time 
 
 The look is common to an object's shares. That is the reason for the integral over its phase: losses that nobody has
 noticed pile up until they are all found together, which is ``2**m / (m + 1)`` times likelier for m spare shares than
-with a clock for each. Backblaze's calculator has the same assumption (durability_published.py).
+with a clock for each. Backblaze's calculator has the same assumption (tests/durability/published.py).
 """
 
 from __future__ import annotations

@@ -14,12 +14,6 @@ from erasure.durability_closed import hit_at_once, loss_rate, loss_rate_between_
 from erasure.durability_markov import loss_rate as markov_loss_rate
 from erasure.durability_markov import mean_time_to_loss
 from erasure.durability_plan import DAY, Hazards, outlook, recommend, sensible_schemes, worth_it
-from erasure.durability_published import (
-    kept_after_churn,
-    loss_in_periods,
-    loss_rate_in_periods,
-    raid6_mean_time_to_loss,
-)
 from erasure.durability_stripe import (
     Stripe,
     has_spare_home,
@@ -31,6 +25,12 @@ from erasure.durability_stripe import (
 )
 from erasure.durability_trials import count_losses, sample_losses
 from erasure.scheme import Scheme
+from tests.durability.published import (
+    kept_after_churn,
+    loss_in_periods,
+    loss_rate_in_periods,
+    raid6_mean_time_to_loss,
+)
 
 USUAL = Stripe(4, (2, 2, 2), 0.05, 8 * DAY, 0.02, 7 * DAY, 1.4 * DAY, 0.001, 32 * DAY)
 SCHEMES = st.integers(1, 12).flatmap(lambda needed: st.integers(needed + 1, 20).map(lambda n: Scheme(needed, n)))

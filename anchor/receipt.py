@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from blake3 import blake3
-
 from anchor.leaf import ManifestLeaf, parse_leaf
 from anchor.manifest import parse_manifest
 from anchor.policy import CheckedCheckpoint, parse_policy
 from anchor.proof import PROOF_MAX_BYTES, Proof, parse_proof
 from anchor.roster import POLICY_MAX_CHARACTERS, Organisation, Roster, parse_roster
-from core.encoding import decode, encode
+from core.encoding import decode, encode, with_digest, without_digest
 from core.errors import BadSignatureError, CorruptError, NewerVersionError, ReceiptError, UsageError
 from core.ids import DIGEST_BYTES, ObjectId, PoolId
 from core.limits import RECEIPT_MAX_BYTES, ROSTER_MAX_BYTES
@@ -67,7 +65,7 @@ def encode_receipt(receipt: Receipt) -> bytes:
             "roster": receipt.roster,
         }
     )
-    data = body + blake3(body).digest()
+    data = with_digest(body)
     if len(data) > RECEIPT_MAX_BYTES:
         raise UsageError(f"the receipt would take {len(data)} bytes, at most {RECEIPT_MAX_BYTES} are allowed")
     return data
@@ -80,8 +78,8 @@ def parse_receipt(data: bytes) -> Receipt:
         CorruptError: a byte was changed or is missing.
         MalformedError, NewerVersionError
     """
-    body, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
-    if blake3(body).digest() != digest:
+    body = without_digest(data)
+    if body is None:
         raise CorruptError("receipt: its bytes do not match the digest at its end")
     fields = Fields(decode(body, max_bytes=RECEIPT_MAX_BYTES), what="receipt")
     version = fields.integer("v", low=1, high=2**31)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from blake3 import blake3
-
 from anchor.merkle import (
     check_consistency,
     check_inclusion,
@@ -34,9 +32,8 @@ from anchor.tiles import (
     tile_levels,
     tile_path,
 )
-from core.encoding import decode, encode
+from core.encoding import decode, encode, with_digest, without_digest
 from core.errors import CorruptError, MalformedError
-from core.ids import DIGEST_BYTES
 from core.limits import LEAF_MAX_BYTES, MIB
 from core.schema import Fields
 
@@ -65,13 +62,13 @@ def encode_stage(stage: Stage) -> bytes:
             "files": [[path, data] for path, data in stage.files.items()],
         }
     )
-    return body + blake3(body).digest()
+    return with_digest(body)
 
 
 def parse_stage(data: bytes) -> Stage:
     """Raises CorruptError (a byte was changed) or MalformedError."""
-    body, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
-    if blake3(body).digest() != digest:
+    body = without_digest(data)
+    if body is None:
         raise CorruptError("log: its commit record does not match the digest at its end")
     fields = Fields(decode(body, max_bytes=STAGE_MAX_BYTES), what="log commit record")
     fields.integer("v", low=STAGE_VERSION, high=STAGE_VERSION)

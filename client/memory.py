@@ -10,12 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from blake3 import blake3
-
 from anchor.manifest import Manifest, parse_manifest
 from client.home import WORKSHOP_FOLDER, Home
 from core.durable import clear_workshop, read_file, write_file_in_workshop
-from core.encoding import decode, decode_checked, encode, encode_checked
+from core.encoding import decode, encode, encode_checked, with_digest, without_digest
 from core.errors import (
     AmbiguousObjectError,
     CorruptError,
@@ -204,13 +202,13 @@ def encode_extent_record(extent: StoredExtent, name: bytes) -> bytes:
             "codecs": extent.codecs,
         }
     )
-    return body + blake3(body, key=name).digest()
+    return with_digest(body, key=name)
 
 
 def parse_extent_record(data: bytes, name: bytes, scheme: Scheme) -> StoredExtent:
     """Raises CorruptError, MalformedError."""
-    body, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
-    if blake3(body, key=name).digest() != digest:
+    body = without_digest(data, key=name)
+    if body is None:
         raise CorruptError("extent record: its bytes do not match the digest at its end")
     fields = Fields(decode(body, max_bytes=EXTENT_RECORD_MAX_BYTES), what="extent record")
     column_bytes = scheme.total * DIGEST_BYTES
@@ -245,8 +243,7 @@ def encode_entry(entry: CatalogueEntry) -> bytes:
 
 def parse_entry(object_id: ObjectId, data: bytes) -> CatalogueEntry:
     """A catalogue entry. Raises MalformedError."""
-    what = f"catalogue entry {object_id.short}"
-    fields = Fields(decode_checked(data, max_bytes=ENTRY_MAX_BYTES, what=what), what=what)
+    fields = Fields.checked(data, max_bytes=ENTRY_MAX_BYTES, what=f"catalogue entry {object_id.short}")
     entry = CatalogueEntry(
         object=object_id,
         content=fields.exact("content", DIGEST_BYTES),

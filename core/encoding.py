@@ -83,15 +83,29 @@ def decode(data: bytes | memoryview, *, max_bytes: int) -> Value:
     return cast(Value, value)
 
 
+def _digest(body: bytes, key: bytes) -> bytes:
+    return (blake3(body, key=key) if key else blake3(body)).digest()
+
+
+def with_digest(body: bytes, *, key: bytes = b"") -> bytes:
+    """``body``, then CHECK_BYTES of BLAKE3 of it, keyed by the 32 bytes of ``key`` if it is given."""
+    return body + _digest(body, key)
+
+
+def without_digest(data: bytes, *, key: bytes = b"") -> bytes | None:
+    """The body of what ``with_digest`` made; None when a byte was changed or is missing."""
+    body, digest = data[:-CHECK_BYTES], data[-CHECK_BYTES:]
+    return body if _digest(body, key) == digest else None
+
+
 def encode_checked(value: Value) -> bytes:
-    """``encode``, then BLAKE3 of it: for small files that nothing else vouches for, so that no flip is believed."""
-    body = encode(value)
-    return body + blake3(body).digest()
+    """``encode``, with its digest: for small files that nothing else vouches for, so that no flip is believed."""
+    return with_digest(encode(value))
 
 
 def decode_checked(data: bytes, *, max_bytes: int, what: str) -> Value:
     """What ``encode_checked`` made, of at most ``max_bytes`` bytes in all. Raises MalformedError."""
-    body, digest = data[:-CHECK_BYTES], data[-CHECK_BYTES:]
-    if len(data) > max_bytes or blake3(body).digest() != digest:
+    body = without_digest(data) if len(data) <= max_bytes else None
+    if body is None:
         raise MalformedError(f"{what}: its bytes do not match the digest at their end")
     return decode(body, max_bytes=max_bytes)

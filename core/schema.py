@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Self
 
-from core.encoding import Value
+from core.encoding import Value, decode_checked
 from core.errors import MalformedError
 
 
@@ -19,6 +20,11 @@ class Fields:
             raise MalformedError(f"{what}: not a map")
         self._left: dict[str, Value] = dict(value)
         self._what = what
+
+    @classmethod
+    def checked(cls, data: bytes, *, max_bytes: int, what: str) -> Self:
+        """The map that ``core.encoding.encode_checked`` made into at most ``max_bytes`` bytes."""
+        return cls(decode_checked(data, max_bytes=max_bytes, what=what), what=what)
 
     def _take(self, key: str) -> Value:
         if key not in self._left:

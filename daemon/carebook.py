@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from client.health import Health
 from core.durable import read_file, remove_parts, write_file
-from core.encoding import decode_checked, encode_checked
+from core.encoding import encode_checked
 from core.errors import MalformedError, MalformedIdError
 from core.ids import ObjectId
 from core.ports import Disk
@@ -135,7 +135,7 @@ def _pack_entry(entry: CareEntry) -> bytes:
 
 
 def _parse_entry(data: bytes) -> CareEntry:
-    fields = Fields(decode_checked(data, max_bytes=ENTRY_MAX_BYTES, what="care entry"), what="care entry")
+    fields = Fields.checked(data, max_bytes=ENTRY_MAX_BYTES, what="care entry")
     word = fields.text("health", max_characters=20)
     try:
         health = Health(word) if word else None

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from core.durable import read_file, write_file
-from core.encoding import Value, decode_checked, encode_checked
+from core.encoding import Value, encode_checked
 from core.errors import MalformedError
 from core.ids import DIGEST_BYTES, PeerId
 from core.limits import MIB
@@ -92,7 +92,7 @@ class Silence:
 
 
 def _parse(data: bytes) -> dict[PeerId, int]:
-    fields = Fields(decode_checked(data, max_bytes=FILE_MAX_BYTES, what="silence file"), what="silence file")
+    fields = Fields.checked(data, max_bytes=FILE_MAX_BYTES, what="silence file")
     rows = fields.items("silent", max_items=PEERS_MAX)
     fields.end()
     found: dict[PeerId, int] = {}

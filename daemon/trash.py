@@ -15,7 +15,7 @@ from typing import TypeVar, TypeVarTuple, Unpack
 
 from anchor.manifest import parse_manifest
 from core.durable import read_file, write_file
-from core.encoding import Value, decode_checked, encode_checked
+from core.encoding import Value, encode_checked
 from core.errors import MalformedError, MoorageError
 from core.findings import Finding, FindingKind
 from core.ids import DIGEST_BYTES, ObjectId, PeerId, ShardRoot
@@ -187,9 +187,7 @@ def write_unnamed(disk: Disk, path: str, since_s: Mapping[ShardRoot, int]) -> No
 
 def parse_unnamed(data: bytes) -> dict[ShardRoot, int]:
     """What ``write_unnamed`` wrote. Raises MalformedError."""
-    fields = Fields(
-        decode_checked(data, max_bytes=UNNAMED_FILE_MAX_BYTES, what="unnamed shards"), what="unnamed shards"
-    )
+    fields = Fields.checked(data, max_bytes=UNNAMED_FILE_MAX_BYTES, what="unnamed shards")
     rows = fields.items("unnamed", max_items=UNNAMED_MAX)
     fields.end()
     found: dict[ShardRoot, int] = {}

@@ -14,7 +14,7 @@ from anchor.manifest import parse_manifest
 from anchor.policy import CheckedCheckpoint, parse_policy
 from anchor.proof import PROOF_MAX_BYTES, Proof, parse_proof
 from anchor.roster import POLICY_MAX_CHARACTERS, Organisation, Roster, parse_roster
-from core.encoding import decode, encode, with_digest, without_digest
+from core.encoding import decode, encode_checked, without_digest
 from core.errors import BadSignatureError, CorruptError, NewerVersionError, ReceiptError, UsageError
 from core.ids import DIGEST_BYTES, ObjectId, PoolId
 from core.limits import RECEIPT_MAX_BYTES, ROSTER_MAX_BYTES
@@ -56,7 +56,7 @@ class ReceiptStatement:
 
 def encode_receipt(receipt: Receipt) -> bytes:
     """The receipt file. Raises UsageError when it would be larger than RECEIPT_MAX_BYTES."""
-    body = encode(
+    data = encode_checked(
         {
             "v": RECEIPT_VERSION,
             "object": receipt.object.raw,
@@ -65,7 +65,6 @@ def encode_receipt(receipt: Receipt) -> bytes:
             "roster": receipt.roster,
         }
     )
-    data = with_digest(body)
     if len(data) > RECEIPT_MAX_BYTES:
         raise UsageError(f"the receipt would take {len(data)} bytes, at most {RECEIPT_MAX_BYTES} are allowed")
     return data

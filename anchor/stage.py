@@ -32,7 +32,7 @@ from anchor.tiles import (
     tile_levels,
     tile_path,
 )
-from core.encoding import decode, encode, with_digest, without_digest
+from core.encoding import decode, encode_checked, without_digest
 from core.errors import CorruptError, MalformedError
 from core.limits import LEAF_MAX_BYTES, MIB
 from core.schema import Fields
@@ -55,14 +55,13 @@ class Stage(NamedTuple):
 
 
 def encode_stage(stage: Stage) -> bytes:
-    body = encode(
+    return encode_checked(
         {
             "v": STAGE_VERSION,
             "checkpoint": stage.checkpoint,
             "files": [[path, data] for path, data in stage.files.items()],
         }
     )
-    return with_digest(body)
 
 
 def parse_stage(data: bytes) -> Stage:

@@ -45,6 +45,11 @@ def new_witness(number: int = 0, disk: Disk | None = None) -> LocalWitness:
     return LocalWitness.create(disk or SimDisk(), "/witness", [COSIGNERS[number]], {ORIGIN: [LOG]})
 
 
+def reopened_witness(number: int, disk: Disk) -> LocalWitness:
+    """The one that ``new_witness`` made on ``disk``, in another life."""
+    return LocalWitness.open(disk, "/witness", [COSIGNERS[number]], {ORIGIN: [LOG]})
+
+
 def hybrid_witness() -> LocalWitness:
     """Signs with Ed25519 and ML-DSA-44, as a home's own witness does; for the policy BOTH_KEYS."""
     return LocalWitness.create(SimDisk(), "/witness", HYBRID, {ORIGIN: [LOG]})

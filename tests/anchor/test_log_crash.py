@@ -9,11 +9,8 @@ from anchor.log import Anchored, Log
 from anchor.merkle import check_consistency, consistency_proof, leaf_hash, node_hash, subtree_root
 from anchor.policy import parse_policy
 from anchor.proof import parse_proof
-from anchor.witness import LocalWitness
 from core.ports import Disk
 from tests.anchor.ledgers import (
-    COSIGNERS,
-    LOG,
     NOW_S,
     ORIGIN,
     POLICY,
@@ -23,6 +20,7 @@ from tests.anchor.ledgers import (
     leaves,
     new_witness,
     reopen,
+    reopened_witness,
 )
 from tests.sim.crash import crash_everywhere
 from tests.sim.disk import SimDisk
@@ -158,24 +156,21 @@ class WitnessStory:
     def __init__(self) -> None:
         self.cosigned = 0
 
-    def _witness(self, disk: Disk) -> LocalWitness:
-        return LocalWitness.open(disk, "/witness", [COSIGNERS[0]], {ORIGIN: [LOG]})
-
     def prepare(self, disk: Disk) -> None:
         new_witness(0, disk)
 
     def run(self, disk: Disk) -> None:
-        witness = self._witness(disk)
+        witness = reopened_witness(0, disk)
         log = create(SimDisk(), [witness])
         for number in range(3):
             log.append([leaf(number)], NOW_S)
             self.cosigned = number + 1
 
     def recover(self, disk: Disk) -> None:
-        self._witness(disk).latest(ORIGIN)
+        reopened_witness(0, disk).latest(ORIGIN)
 
     def check(self, disk: Disk) -> None:
-        latest = self._witness(disk).latest(ORIGIN)
+        latest = reopened_witness(0, disk).latest(ORIGIN)
         size = latest.size if latest is not None else 0
         assert size >= self.cosigned, "it forgot what it had signed"
 

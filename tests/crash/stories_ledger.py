@@ -5,11 +5,19 @@ from __future__ import annotations
 from anchor.checkpoint import Checkpoint
 from anchor.log import Log
 from anchor.note import Ed25519Signer, format_note
-from anchor.witness import LocalWitness
 from core.errors import WitnessRefusedError
 from core.ports import Disk
 from tests.anchor import test_log_crash as log_crash
-from tests.anchor.ledgers import COSIGNERS, LOG, LOG_KEY, NOW_S, ORIGIN, create, leaf, new_witness, reopen
+from tests.anchor.ledgers import (
+    LOG_KEY,
+    NOW_S,
+    ORIGIN,
+    create,
+    leaf,
+    new_witness,
+    reopen,
+    reopened_witness,
+)
 from tests.crash.enumerate import Story
 from tests.sim.disk import SimDisk
 
@@ -48,14 +56,11 @@ class WitnessRemembers(Story):
         self.cosigned = 0
         self.refused = False
 
-    def _witness(self, disk: Disk) -> LocalWitness:
-        return LocalWitness.open(disk, "/witness", [COSIGNERS[0]], {ORIGIN: [LOG]})
-
     def prepare(self, disk: Disk) -> None:
         new_witness(0, disk)
 
     def run(self, disk: Disk) -> None:
-        witness = self._witness(disk)
+        witness = reopened_witness(0, disk)
         open_log = reopen if Log.exists(self.log_disk, "/anchor", ORIGIN) else create
         log = open_log(self.log_disk, [witness])
         for number in range(3):
@@ -71,10 +76,10 @@ class WitnessRemembers(Story):
         raise AssertionError("it cosigned a fork")
 
     def recover(self, disk: Disk) -> None:
-        self._witness(disk).latest(ORIGIN)
+        reopened_witness(0, disk).latest(ORIGIN)
 
     def check(self, disk: Disk) -> None:
-        latest = self._witness(disk).latest(ORIGIN)
+        latest = reopened_witness(0, disk).latest(ORIGIN)
         assert latest is not None or not self.cosigned, "it forgot what it had signed"
         assert latest is None or latest.size >= self.cosigned, "it forgot what it had signed"
         folder = f"/witness/{disk.list_folder('/witness')[0]}"
@@ -82,7 +87,7 @@ class WitnessRemembers(Story):
             assert "refused" in disk.list_folder(folder), "the evidence is lost"
         # The log goes on with it.
         open_log = reopen if Log.exists(self.log_disk, "/anchor", ORIGIN) else create
-        open_log(self.log_disk, [self._witness(disk)]).append([leaf(9)], NOW_S)
+        open_log(self.log_disk, [reopened_witness(0, disk)]).append([leaf(9)], NOW_S)
         _nothing_beside(disk, "/witness")
 
 

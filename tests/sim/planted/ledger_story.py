@@ -19,7 +19,7 @@ from anchor.note import Ed25519Signer, format_note, parse_note
 from anchor.policy import make_policy
 from anchor.witness import LocalWitness
 from core.errors import BadSignatureError, MoorageError, PeerUnavailableError, WitnessRefusedError
-from tests.anchor.ledgers import COSIGNERS, LOG, LOG_KEY, NOW_S, ORIGIN, create, reopen
+from tests.anchor.ledgers import COSIGNERS, LOG, LOG_KEY, NOW_S, ORIGIN, create, reopen, reopened_witness
 from tests.sim.chance import derive
 from tests.sim.disk import SimDisk
 from tests.sim.drive import DiskFaults, SimDrive
@@ -138,10 +138,7 @@ class LedgerStory:
 
     def boot(self) -> None:
         disks = [self.disk(number) for number in range(WITNESSES)]
-        self.witnesses = [
-            LocalWitness.open(disk, "/witness", [COSIGNERS[number]], {ORIGIN: [LOG]})
-            for number, disk in enumerate(disks)
-        ]
+        self.witnesses = [reopened_witness(number, disk) for number, disk in enumerate(disks)]
         for witness, cosigned in zip(self.witnesses, self.cosigned, strict=True):
             latest = witness.latest(ORIGIN)
             assert (latest.size if latest else 0) >= cosigned, "a witness forgot what it had signed"

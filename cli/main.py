@@ -12,14 +12,24 @@ from importlib import import_module
 from typing import cast
 
 from cli.parser import build_parser, parse
-from core.errors import EXIT_ERROR, EXIT_OK, MoorageError
+from core.errors import EXIT_ERROR, EXIT_OK, LocalDiskError, MoorageError
 from core.version import VERSION
 
 EXIT_INTERRUPTED = 130
+_NO_ROOM = "make room there and give the command again"
+_NO_RIGHT = "let this user write there, and give the command again"
+_NO_HANDLES = "raise the limit of open files (ulimit -n) and give the command again"
 # What may happen to anybody's disk, here to the home or to standard output. Another OSError is a bug.
-_MISFORTUNES = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE}
-)
+_MISFORTUNES = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EROFS: "make the file system writable (see the kernel's log for why it is not) and give the command again",
+    errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT,
+    errno.EIO: "the disk is failing (see the kernel's log): save what is on it, and give the command from a sound one",
+    errno.EMFILE: _NO_HANDLES,
+    errno.ENFILE: _NO_HANDLES,
+}
 
 # Command to "module:function"; modules load only when their command runs, so that help comes at once.
 _COMMANDS = {
@@ -101,7 +111,8 @@ def _explain(causes: Sequence[BaseException], *, as_json: bool) -> int | None:
         if isinstance(cause, MoorageError):
             errors.append(cause)
         elif isinstance(cause, OSError) and cause.errno in _MISFORTUNES:
-            errors.append(MoorageError(f"{cause.filename}: {cause.strerror}" if cause.filename else str(cause)))
+            where = f"{cause.filename}: " if cause.filename else ""
+            errors.append(LocalDiskError(f"{where}{cause.strerror}: {_MISFORTUNES[cause.errno]}"))
         else:
             return None
     return _report(errors[0], as_json=as_json)

@@ -151,14 +151,17 @@ class ObjectReader:
             await done.wait()
             await send.send(result[0])
 
-        async with send, open_crew() as crew:
-            for batch in batches:
-                if len(under_way) == READ_AHEAD_BATCHES:
+        # A plain `with`: an asynchronous one waits as it closes, and the reader, who takes the end for the last piece,
+        # would by then have cancelled us and with us the error.
+        with send:
+            async with open_crew() as crew:
+                for batch in batches:
+                    if len(under_way) == READ_AHEAD_BATCHES:
+                        await deliver()
+                    under_way.append((trio.Event(), []))
+                    crew.start_soon(fetch, batch, *under_way[-1])
+                while under_way:
                     await deliver()
-                under_way.append((trio.Event(), []))
-                crew.start_soon(fetch, batch, *under_way[-1])
-            while under_way:
-                await deliver()
 
     async def _read(self, number: int, extent: Extent, sealed: SealedExtent, first: int, count: int) -> memoryview:
         runs = await self._fetch(number, extent, first, count)

@@ -90,6 +90,12 @@ class HomeError(MoorageError):
     code = "bad-home"
 
 
+class LocalDiskError(MoorageError):
+    """This machine's own disk refused: it is full, read-only, sick, or not ours to write. What was acknowledged stays."""
+
+    code = "local-disk"
+
+
 # --- bytes that are not what they should be --------------------------------------------------
 
 

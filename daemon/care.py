@@ -205,6 +205,7 @@ class Care:
             silence=self._silence,
             grace_s=self._settings.repair.grace_s,
             samples=self._settings.sweep.samples,
+            period_s=self._settings.sweep.period_s,
         )
         return Sweeper(
             self._me,

@@ -35,8 +35,8 @@ class CareEntry:
     health: Health | None
     """None: the object waits for its first look; ``checked_s`` is only its place in the queue."""
     spare: int
-    again: bool = False
-    """Another peer should be mending it: look again soon whether it has."""
+    open_since_s: int = 0
+    """Since when another peer should be mending it (0: none should): look again soon whether it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class CareBook:
         """Put the object at the end of the queue, if its look has not done so."""
         entry = self._entries.get(name)
         if entry is not None and entry.checked_s < now_s:
-            self.note(name, replace(entry, checked_s=now_s, again=False))
+            self.note(name, replace(entry, checked_s=now_s, open_since_s=0))
 
     def summary(self, names: Sequence[ObjectId]) -> CareSummary:
         """Over the objects that are held now."""
@@ -129,7 +129,7 @@ def _pack_entry(entry: CareEntry) -> bytes:
             "health": entry.health.value if entry.health else "",
             # The schema's integers have no sign.
             "spare": max(0, entry.spare + SPARE_MAX),
-            "again": entry.again,
+            "open": entry.open_since_s,
         }
     )
 
@@ -146,7 +146,7 @@ def _parse_entry(data: bytes) -> CareEntry:
         verified_s=fields.integer("verified", high=SECONDS_MAX),
         health=health,
         spare=fields.integer("spare", high=2 * SPARE_MAX) - SPARE_MAX,
-        again=fields.flag("again"),
+        open_since_s=fields.integer("open", high=SECONDS_MAX),
     )
     fields.end()
     return entry

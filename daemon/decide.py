@@ -149,14 +149,23 @@ def _plan_extent(seed: bytes, scheme: Scheme, states: Sequence[ShardState], now:
     return RepairPlan((rebuild,) if rebuild.targets else (), homeless=homeless, waiting=tuple(waiting))
 
 
-def repairer_of(object_id: ObjectId, manifest: Manifest, examination: Examination, me: PeerId) -> PeerId:
-    """Who repairs what others hold: the first of the live holders in the order on which all agree.
+def place_in_order(object_id: ObjectId, manifest: Manifest, examination: Examination, me: PeerId) -> int:
+    """How many live holders come before ``me`` in the order in which they repair what others hold. All agree on it.
 
     One that came back without its disk answers and does not know of the object: everybody would wait for it.
     """
     present = {state.holder for state in examination.states if state.status is not Status.SILENT}
     present -= {finding.holder for finding in examination.findings if finding.kind is FindingKind.MANIFEST_MISSING}
-    return take_over_order(object_id, [peer for peer in manifest.holders() if peer in present or peer == me] or [me])[0]
+    live = [peer for peer in manifest.holders() if peer in present]
+    return take_over_order(object_id, live if me in live else [*live, me]).index(me)
+
+
+def is_my_turn(place: int, *, waited_s: float, period_s: float) -> bool:
+    """Whether the holder at ``place`` of the order repairs: each before it gets a period of sweeps to come to it.
+
+    One that answers and never repairs (it cannot reach the others, or it lies) holds nobody up for longer.
+    """
+    return waited_s >= place * period_s
 
 
 def not_repaired(object_id: ObjectId, manifest: Manifest, plan: RepairPlan) -> list[Finding]:

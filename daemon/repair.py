@@ -40,11 +40,13 @@ class Relocations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """``states`` as they are now; ``done``: remedies; ``undone``: what could not be mended, and why."""
+    """``states`` as they are now; ``done``: remedies; ``undone``: what could not be mended, and why. ``waits``: some
+    holder is silent, within its grace."""
 
     states: tuple[ShardState, ...]
     done: tuple[Finding, ...]
     undone: tuple[Finding, ...]
+    waits: bool
     read_bytes: int
     sent_bytes: int
 
@@ -258,15 +260,16 @@ class _Work:
     def result(self) -> Mended:
         for number, error in sorted(self._failed.items()):
             self.complain(str(error), number)
+        states = [state for state in self._states.values() if state.extent not in self._failed]
+        now = Circumstances(self._candidates or (), self._given_up, self._unfit)
+        left = plan_repairs(self._subject.object, self._subject.manifest, states, now)
         if self._everywhere:
-            states = [state for state in self._states.values() if state.extent not in self._failed]
-            now = Circumstances(self._candidates or (), self._given_up, self._unfit)
-            plan = plan_repairs(self._subject.object, self._subject.manifest, states, now)
-            self._undone += not_repaired(self._subject.object, self._subject.manifest, plan)
+            self._undone += not_repaired(self._subject.object, self._subject.manifest, left)
         return Mended(
             states=tuple(self._states.values()),
             done=tuple(self._done),
             undone=tuple(self._undone),
+            waits=bool(left.waiting),
             read_bytes=self._read_bytes,
             sent_bytes=self._sent_bytes,
         )

@@ -49,7 +49,7 @@ def next_turn(
         seen_s = min(float(entry.checked_s), now_s)
         if seen_s < hurry_since_s:
             return 0.0
-        return seen_s + (min(AGAIN_AFTER_S, period_s) if entry.again else period_s)
+        return seen_s + (min(AGAIN_AFTER_S, period_s) if entry.open_since_s else period_s)
 
     turns = [(due_s(entry), entry.spare, name) for name, entry in entries.items()]
     if not turns:

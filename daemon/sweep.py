@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from client.health import Health, ShardState, Status
+from client.health import Health, ShardState
 from core.errors import MoorageError
 from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
@@ -136,8 +136,13 @@ class Sweeper:
     async def _mend_weakest(self, report: SweepReport, pending: list[Seen], *, grace: bool, by_order: bool) -> None:
         weakest = min(pending, key=lambda seen: (seen.spare, seen.object))
         pending.remove(weakest)
-        mended = await self._visitor.mend(weakest, grace=grace, by_order=by_order)
+        waited_s = self._waited_s(weakest.object)
+        mended = await self._visitor.mend(weakest, grace=grace, by_order=by_order, waited_s=waited_s)
         await self._conclude(report, weakest, mended)
+
+    def _waited_s(self, name: ObjectId) -> float:
+        before = self._book.get(name)
+        return self._clock.now() - before.open_since_s if before and before.open_since_s else 0.0
 
     async def _conclude(self, report: SweepReport, seen: Seen, mended: Mended | None) -> None:
         """Write down one object's look and repair, durably, before the next one's."""
@@ -160,12 +165,15 @@ class Sweeper:
         if seen.examination is not None and not seen.shelved.trash:
             states = mended.states if mended else seen.examination.states
             lasting = any(finding.kind in _LASTING for finding in findings)
-            silent = any(state.status is Status.SILENT for state in states)
-            open_faults = unrepaired or _unmended_papers(findings, repairs)
-            await self._remember(seen, states, healed=not open_faults, again=not (lasting or silent))
+            waits = mended is not None and mended.waits
+            healed = not (unrepaired or _unmended_papers(findings, repairs))
+            await self._remember(seen, states, healed=healed, others_turn=not (healed or lasting or waits))
 
-    async def _remember(self, seen: Seen, states: Sequence[ShardState], *, healed: bool, again: bool) -> None:
-        """``healed``: all that was found is mended. ``verified_s`` waits for a look that finds nothing at all."""
+    async def _remember(self, seen: Seen, states: Sequence[ShardState], *, healed: bool, others_turn: bool) -> None:
+        """``healed``: all that was found is mended. ``others_turn``: another peer should mend it.
+
+        ``verified_s`` waits for a look that finds nothing at all.
+        """
         assert seen.examination is not None
         now_s = int(self._clock.now())
         before = self._book.get(seen.object)
@@ -175,7 +183,7 @@ class Sweeper:
             verified_s=now_s if found is Health.FULL else before.verified_s if before else 0,
             health=Health.FULL if healed else found,
             spare=replace(seen.examination, states=tuple(states)).spare,
-            again=again and not healed,
+            open_since_s=(before.open_since_s if before else 0) or now_s if others_turn else 0,
         )
         try:
             await self._threads.disk(self._book.note, seen.object, entry)

@@ -14,7 +14,7 @@ from core.errors import MoorageError
 from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
 from core.ports import Chance, Clock, Threads
-from daemon.decide import repairer_of, superfluous
+from daemon.decide import is_my_turn, place_in_order, superfluous
 from daemon.guests import Guests, ours_by_manifests, remove_unless_named
 from daemon.repair import Mended, Repairer
 from daemon.scrub import Scrubbed, Scrubber
@@ -65,7 +65,8 @@ def once_each(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 class Visitor:
-    """``samples``: shares transferred of each other holder's shard when a look is not full."""
+    """``samples``: shares transferred of each other holder's shard when a look is not full. ``period_s``: within
+    which every holder looks at every object."""
 
     def __init__(
         self,
@@ -84,6 +85,7 @@ class Visitor:
         silence: Silence,
         grace_s: float,
         samples: int,
+        period_s: float,
     ) -> None:
         self._me = me
         self._asker = asker
@@ -99,6 +101,7 @@ class Visitor:
         self._silence = silence
         self._grace_s = grace_s
         self._samples = samples
+        self._period_s = period_s
 
     async def look(self, name: ObjectId, *, full: bool, silent_is_loss: bool = False) -> Seen:
         """Re-read what is here, and have the other holders show what they have. Restores this peer's own papers."""
@@ -123,19 +126,21 @@ class Visitor:
         self._silence.note(answered - {self._me}, silent - {self._me}, self._clock.now())
         return Seen(name, shelved, scrubbed, examination)
 
-    async def mend(self, seen: Seen, *, grace: bool, by_order: bool) -> Mended:
+    async def mend(self, seen: Seen, *, grace: bool, by_order: bool, waited_s: float) -> Mended:
         """Repair what ``seen`` found, then remove what this peer holds in vain.
 
         Args:
             grace: leave silent holders their grace; else every silent one is given up.
             by_order: somebody asked this peer to: it repairs everything. Otherwise it repairs its own shards, and what
-                others hold only when it is this object's repairer.
+                others hold only when it is its turn.
+            waited_s: for how long this peer has seen that another should be mending the object.
         """
         subject, examination, scrubbed = seen.shelved.subject, seen.examination, seen.scrubbed
         assert subject is not None
         assert examination is not None
         assert scrubbed is not None
-        everywhere = by_order or self._me == repairer_of(subject.object, subject.manifest, examination, self._me)
+        place = place_in_order(subject.object, subject.manifest, examination, self._me)
+        everywhere = by_order or is_my_turn(place, waited_s=waited_s, period_s=self._period_s)
         given_up: Collection[PeerId] = self._silence.given_up(self._grace_s)
         if not grace:
             given_up = {state.holder for state in examination.states if state.status is Status.SILENT}

@@ -41,25 +41,27 @@ class RealFile:
         self.close()
 
     def read_at(self, offset: int, length: int) -> bytes:
-        data = os.pread(self._descriptor, length, offset)
-        if len(data) == length or not data:
-            return data
-        # Linux gives at most 2 GiB at once, and less where a signal or a network file system says so.
-        parts = [data]
-        missing = length - len(data)
-        while missing and (data := os.pread(self._descriptor, missing, offset + length - missing)):
-            parts.append(data)
-            missing -= len(data)
+        with _Naming(self._path):
+            data = os.pread(self._descriptor, length, offset)
+            if len(data) == length or not data:
+                return data
+            # Linux gives at most 2 GiB at once, and less where a signal or a network file system says so.
+            parts = [data]
+            missing = length - len(data)
+            while missing and (data := os.pread(self._descriptor, missing, offset + length - missing)):
+                parts.append(data)
+                missing -= len(data)
         return b"".join(parts)
 
     def write_at(self, offset: int, data: Buffer) -> None:
         rest = memoryview(data).cast("B")
-        while rest:
-            written = os.pwrite(self._descriptor, rest, offset)
-            if not written:
-                raise OSError(errno.EIO, "nothing was written", self._path)
-            offset += written
-            rest = rest[written:]
+        with _Naming(self._path):
+            while rest:
+                written = os.pwrite(self._descriptor, rest, offset)
+                if not written:
+                    raise OSError(errno.EIO, "nothing was written")
+                offset += written
+                rest = rest[written:]
 
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size
@@ -67,12 +69,31 @@ class RealFile:
     def sync(self) -> None:
         # After an error the kernel forgets what it could not write (Rebello et al., ATC 2020): the caller must
         # write everything again, to another file.
-        os.fsync(self._descriptor)
+        with _Naming(self._path):
+            os.fsync(self._descriptor)
 
     def close(self) -> None:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
+
+
+class _Naming:
+    """Say in an OSError of a descriptor which file it was: the system does not."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError):
+            error.filename = self._path
 
 
 class RealDisk:

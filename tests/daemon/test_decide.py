@@ -13,7 +13,7 @@ from client.health import Examination, ShardState, Status, Verdict, fewest_share
 from client.look import take_over_order
 from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId, PoolId, ShardRoot, derived_digest
-from daemon.decide import Circumstances, not_repaired, plan_repairs, repairer_of, superfluous
+from daemon.decide import Circumstances, is_my_turn, not_repaired, place_in_order, plan_repairs, superfluous
 from erasure.placement import Candidate
 from erasure.scheme import Scheme
 from erasure.spread import spread_of
@@ -227,7 +227,12 @@ def test_a_holder_that_lost_the_manifest_is_not_waited_for() -> None:
         return Examination(OBJECT, SCHEME, False, tuple(states(*gone)), findings, spread, 6, 18, 1)
 
     lost = Finding(FindingKind.MANIFEST_MISSING, OBJECT, order[0])
-    for me in order[1:]:
-        assert repairer_of(OBJECT, manifest(), look(), me) == order[0]
-        assert repairer_of(OBJECT, manifest(), look(lost), me) == order[1]
-    assert repairer_of(OBJECT, manifest(), look(lost), order[0]) == order[0]
+    assert [place_in_order(OBJECT, manifest(), look(), me) for me in order] == [0, 1, 2, 3, 4, 5]
+    assert [place_in_order(OBJECT, manifest(), look(lost), me) for me in order[1:]] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("place", "waited_s", "mine"), [(0, 0, True), (1, 0, False), (1, 99, False), (1, 100, True), (2, 199, False)]
+)
+def test_a_holder_that_never_repairs_is_waited_for_a_period(place: int, waited_s: float, mine: bool) -> None:
+    assert is_my_turn(place, waited_s=waited_s, period_s=100.0) is mine

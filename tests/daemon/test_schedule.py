@@ -33,8 +33,8 @@ P, Q = (PeerId(bytes([number]) * 32) for number in range(2))
 SWEEP = StartJob("sweep", False, True, ())
 
 
-def entry(age_s: float, *, spare: int = 2, again: bool = False) -> CareEntry:
-    return CareEntry(int(NOW_S - age_s), 0, Health.FULL, spare, again)
+def entry(age_s: float, *, spare: int = 2, open_s: int = 0) -> CareEntry:
+    return CareEntry(int(NOW_S - age_s), 0, Health.FULL, spare, open_s)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def entry(age_s: float, *, spare: int = 2, again: bool = False) -> CareEntry:
     [
         ({A: entry(10), B: entry(20)}, 0, B, WEEK_S - 20),
         ({A: entry(WEEK_S + 5), B: entry(WEEK_S + 9)}, 0, B, -9),
-        ({A: entry(10), B: entry(20, again=True)}, 0, B, AGAIN_AFTER_S - 20),
+        ({A: entry(10), B: entry(20, open_s=NOW_S - 20)}, 0, B, AGAIN_AFTER_S - 20),
         ({A: entry(10), B: entry(20, spare=0)}, NOW_S, B, -NOW_S),
         ({A: entry(10), B: entry(-5000)}, 0, A, WEEK_S - 10),
         ({B: entry(-WEEK_S)}, 0, B, WEEK_S),
@@ -155,7 +155,7 @@ def test_the_book_is_the_same_after_a_restart_and_forgets_what_is_damaged() -> N
     book = CareBook(disk, "/care")
     book.load()
     book.note(A, CareEntry(NOW_S, NOW_S - 5, Health.FULL, 2))
-    book.note(B, CareEntry(NOW_S, 0, Health.LOST, -4, again=True))
+    book.note(B, CareEntry(NOW_S, 0, Health.LOST, -4, open_since_s=NOW_S - 9))
     book.note(C, CareEntry(NOW_S, 0, None, 0))
     again = CareBook(disk, "/care")
     again.load()

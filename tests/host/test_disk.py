@@ -66,6 +66,12 @@ def test_a_system_that_writes_nothing_is_an_error_and_no_endless_loop(
         file.write_at(0, b"x")
 
 
+def test_an_error_of_an_open_file_names_it() -> None:
+    with RealDisk().open("/dev/full", "update") as file, pytest.raises(OSError, match="No space left") as caught:
+        file.write_at(0, b"x")
+    assert caught.value.filename == "/dev/full"
+
+
 def test_a_pipe_under_a_name_that_is_read_hangs_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with RealDisk().open(str(tmp_path / "pipe"), "read") as file, pytest.raises(OSError, match="Illegal seek"):

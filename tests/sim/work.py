@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from typing import cast
 
 import trio
 
@@ -71,11 +72,12 @@ class Work:
             with trio.fail_after(COMMAND_MAX_S):
                 async with open_client(ports, load_home(ports.disk, home.folder, ports.clock)) as client:
                     await self._do(word, client, known, chance)
-        except MoorageError as error:
-            outcome = error.code
-        except OSError:
-            # The command line says it; nothing was promised.
-            outcome = "os-error"
+        except (MoorageError, OSError, BaseExceptionGroup) as error:
+            # The command line says the first; nothing was promised.
+            words = outcomes(error)
+            if "" in words:
+                raise
+            outcome = words[0]
         except trio.TooSlowError:
             raise ViolationError(f"{word} did not end within {COMMAND_MAX_S:g} s") from None
         self.counts[f"{word} {outcome}"] += 1
@@ -110,6 +112,20 @@ class Work:
             self._note(f"acknowledged {result.object}")
         finally:
             truth.end(attempt)
+
+
+def outcomes(error: BaseException) -> list[str]:
+    """A word for each of the errors by which a command's tasks ended; empty for what the world did not cause."""
+    match error:
+        case BaseExceptionGroup():
+            group = cast(BaseExceptionGroup[BaseException], error)
+            return [word for inner in group.exceptions for word in outcomes(inner)]
+        case MoorageError():
+            return [error.code]
+        case OSError():
+            return ["os-error"]
+        case _:
+            return [""]
 
 
 async def check_restore(client: Client, acked: Acked) -> None:

@@ -65,13 +65,14 @@ bench-quick: $(STAMP) ## the same with 32 MiB, to see that it works
 
 # Fresh seeds for every commit, the same for all who have it.
 SIM_SECONDS ?= 1200
+SIM_JOBS ?= $(shell nproc)
 SOAK_SECONDS ?= 28800
 
 sim: $(STAMP) ## fresh seeds of this commit through the simulator for SIM_SECONDS (1200)
-	$(BIN)/python -m tests.sim --seconds $(SIM_SECONDS) --from $$(git rev-parse --short=8 HEAD)
+	$(BIN)/python -m tests.sim --jobs $(SIM_JOBS) --seconds $(SIM_SECONDS) --from $$(git rev-parse --short=8 HEAD)
 
 soak: $(STAMP) ## the same for SOAK_SECONDS (8 hours), failures shortened on the way
-	$(BIN)/python -m tests.sim --seconds $(SOAK_SECONDS) --from $$(git rev-parse --short=8 HEAD) --keep-going --minimise
+	$(BIN)/python -m tests.sim --jobs $(SIM_JOBS) --seconds $(SOAK_SECONDS) --from $$(git rev-parse --short=8 HEAD) --keep-going --minimise
 
 clean: ## forget the environment, caches and build products
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -19,8 +19,7 @@ from cli.homes import read_home
 from cli.output import print_json, print_lines
 from client.bootstrap import BOOTSTRAP_FILE
 from client.context import open_client
-from client.home import ROSTER_FILE
-from client.provision import Provisioner
+from client.provision import Provisioner, is_pool_made
 from core.durable import write_file
 from core.encoding import Value
 from core.errors import EXIT_OK, EXIT_PARTIAL, HomeError, MoorageError, NotEnoughPeersError, UsageError
@@ -98,7 +97,7 @@ def pool_up(folder: str, *, peers: int, sites: int | None, scheme: Scheme, name:
     """
     disk = RealDisk(private=True)
     client_home = os.path.join(folder, "client")
-    if disk.stat(os.path.join(client_home, ROSTER_FILE)) is None:
+    if not is_pool_made(disk, folder):
         _make_pool(disk, folder, peers, sites, scheme, name)
     homes = _peer_homes(folder)
     if len(homes) != peers:

@@ -74,6 +74,18 @@ class _Hospital:
     witness_seed: bytes
 
 
+def is_pool_made(disk: Disk, folder: str) -> bool:
+    """Whether the pool in ``folder`` is whole, for good. Blocks; raises OSError.
+
+    Whoever made it may have failed at the last step, when the roster had its name and the folder was not synced.
+    """
+    client = posixpath.join(folder, "client")
+    if disk.stat(posixpath.join(client, ROSTER_FILE)) is None:
+        return False
+    disk.sync_folder(client)
+    return True
+
+
 class Provisioner:
     """Writes a pool's homes below one folder. Blocks: use it inside a disk job."""
 

@@ -91,7 +91,7 @@ class HomeError(MoorageError):
 
 
 class LocalDiskError(MoorageError):
-    """This machine's own disk refused: it is full, read-only, sick, or not ours to write. What was acknowledged stays."""
+    """This machine's own disk refused: it is full, read-only, sick, or not ours. What was acknowledged stays."""
 
     code = "local-disk"
 

@@ -194,9 +194,9 @@ def not_repaired(object_id: ObjectId, manifest: Manifest, plan: RepairPlan) -> l
 
 
 def superfluous(me: PeerId, mine: Collection[tuple[int, int]], states: Sequence[ShardState]) -> list[ShardState]:
-    """Which of the shards that ``me`` took over, by (extent, share), are good at somebody whose copy comes before.
+    """Which of these copies at ``me``, by (extent, share), are good at somebody whose copy comes before.
 
     A state names the first holder if its copy is good, else the first good one in the agreed order, ``me`` included:
-    so one copy always stays, whoever decides, and the first holder never removes its own.
+    so one copy always stays, whoever decides, and the first holder never removes its own whole one.
     """
     return [state for state in states if state.ok and state.holder != me and (state.extent, state.share) in mine]

@@ -156,7 +156,7 @@ class Visitor:
         }
         taken_over = {(state.extent, state.share) for state in mended.states if state.ok and state.holder == self._me}
         kept = whole | (taken_over - firsts)
-        done: list[Finding] = []
+        done = await self._remove_spoilt(subject, scrubbed, mended.states)
         for removed in await self._remove_all(subject, superfluous(self._me, guests, mended.states)):
             done.append(removed)
             kept -= {(removed.extent, removed.share)}
@@ -190,16 +190,9 @@ class Visitor:
         return [finding for finding in removed if finding is not None]
 
     async def _remove(self, subject: Subject, state: ShardState, names: Sequence[ObjectId]) -> Finding | None:
-        """Remove our copy of a shard once its other holder has shown its own.
-
-        Its leaves must make the shard's name, and REMOVAL_SAMPLES random shares must come: leaves alone can be kept
-        without what they are of, and the copy that goes may be the last.
-        """
-        extent = subject.manifest.all_extents()[state.extent]
-        target = Target(state.extent, extent, state.share, state.holder)
-        challenger = Challenger(self._asker, subject.manifest.scheme, self._chance, full=True, samples=REMOVAL_SAMPLES)
+        """Remove our copy of a shard once its other holder has shown its own."""
         try:
-            if (await challenger.check(target)).status is not Status.OK:
+            if not await self._is_shown(subject, state):
                 return None
             if not await self._threads.disk(remove_unless_named, self._store, state.root, names):
                 return None
@@ -207,7 +200,43 @@ class Visitor:
         except MoorageError:
             # It stays: one copy too many is no harm, one too few is.
             return None
-        detail = f"a duplicate: {state.holder.short} has it"
+        return self._removed(subject, state, f"a duplicate: {state.holder.short} has it")
+
+    async def _remove_spoilt(self, subject: Subject, scrubbed: Scrubbed, states: Sequence[ShardState]) -> list[Finding]:
+        """Remove damaged copies of shards that moved while this peer was away: its own are found again at every look,
+        and nobody mends them. Good chunks may be left in them: they go when their new holder has shown its copy."""
+        spoilt = {
+            (target.number, target.share)
+            for target, verdict in scrubbed.verdicts.items()
+            if verdict.status is Status.CORRUPT
+        }
+        done: list[Finding] = []
+        for state in superfluous(self._me, spoilt, states):
+            try:
+                # The store looks again: a whole shard is never set aside.
+                if await self._is_shown(subject, state) and await self._threads.disk(
+                    self._store.quarantine, state.root
+                ):
+                    await self._threads.disk(self._store.discard_quarantined, state.root)
+                    detail = f"a damaged copy: {state.holder.short} has it whole"
+                    done.append(self._removed(subject, state, detail))
+            except MoorageError:
+                # It is found again.
+                continue
+        return done
+
+    async def _is_shown(self, subject: Subject, state: ShardState) -> bool:
+        """Whether the holder proves that it has the shard, before a copy goes that may be the last.
+
+        Its leaves must make the shard's name, and REMOVAL_SAMPLES random shares must come: leaves alone can be kept
+        without what they are of. Raises MoorageError.
+        """
+        extent = subject.manifest.all_extents()[state.extent]
+        target = Target(state.extent, extent, state.share, state.holder)
+        challenger = Challenger(self._asker, subject.manifest.scheme, self._chance, full=True, samples=REMOVAL_SAMPLES)
+        return (await challenger.check(target)).status is Status.OK
+
+    def _removed(self, subject: Subject, state: ShardState, detail: str) -> Finding:
         return Finding(
             FindingKind.REMOVED, subject.object, self._me, state.extent, state.share, root=state.root, detail=detail
         )

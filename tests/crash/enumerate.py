@@ -227,14 +227,14 @@ def fail_everywhere(tell: Callable[[], Story], *, every: int = 1) -> int:
     survived = 0
     for kind, lasting in [*((kind, False) for kind in FAILURES), *((kind, True) for kind in LASTING)]:
         call = 1
-        while _fail(tell, kind, call, lasting=lasting):
+        while fail_once(tell, kind, call, lasting=lasting):
             survived += 1
             call += every
     return survived
 
 
-def _fail(tell: Callable[[], Story], kind: str, call: int, *, lasting: bool) -> bool:
-    """False when the story ended before that call."""
+def fail_once(tell: Callable[[], Story], kind: str, call: int, *, lasting: bool = False) -> bool:
+    """Have one call fail (and all that follow), then cut the power. False when the story ended before that call."""
     story, drive = tell(), CutDrive(Directories.WEAK)
     disk = SimDisk(drive)
     story.prepare(disk)

@@ -10,7 +10,7 @@ from client.bootstrap import KNOWN_FILE, first_addresses, remember_addresses
 from client.home import ROSTER_FILE, WORKSHOP_FOLDER, Home, load_home
 from client.ledger import open_log
 from client.memory import CatalogueEntry, ClientMemory, StoredExtent
-from client.provision import Provisioner
+from client.provision import Provisioner, is_pool_made
 from core.durable import clear_workshop
 from core.errors import HomeError, MoorageError
 from core.ids import ObjectId, PeerId, ShardRoot
@@ -131,7 +131,7 @@ class PoolMade(Story):
         self._clock = FixedClock(START_S)
 
     def run(self, disk: Disk) -> None:
-        if disk.stat(f"/pool/client/{ROSTER_FILE}") is None:
+        if not is_pool_made(disk, "/pool"):
             Provisioner(disk, SimChance(1, "pool"), self._clock, "pool").make("/pool", peers=1, sites=1)
         self.made = True
 
@@ -141,7 +141,7 @@ class PoolMade(Story):
             self.run(disk)
 
     def recover(self, disk: Disk) -> None:
-        """`moorage pool up` begins by looking for the client's roster."""
+        """`moorage pool up` begins by looking whether the pool is made."""
 
     def check(self, disk: Disk) -> None:
         if disk.stat(f"/pool/client/{ROSTER_FILE}") is None:

@@ -8,7 +8,8 @@ import pytest
 
 from core.ports import Disk
 from tests.crash.cuts import CutDrive, Directories, files_of, images_of
-from tests.crash.enumerate import NORMAL, THOROUGH, Effort, Errors, Story, crash_everywhere, fail_everywhere
+from tests.crash.enumerate import NORMAL, THOROUGH, Effort, Errors, Story, crash_everywhere, fail_everywhere, fail_once
+from tests.crash.stories_client import PoolMade
 from tests.crash.structures import STORIES
 from tests.sim.disk import SimDisk
 
@@ -118,3 +119,11 @@ def test_all_images_of_two_names_and_one_write_are_found() -> None:
         counts[directories] = len(images.scripts)
     # a: absent, empty, whole, garbage; b: absent or empty.
     assert counts == {Directories.WEAK: 4 * 2, Directories.ORDERED: 1 + 3 + 3}
+
+
+def test_a_pool_whose_last_step_failed_is_made_for_good_before_it_is_used() -> None:
+    """The roster had its name, the sync of its folder failed: the next command took the pool for made."""
+    story, drive = PoolMade(), CutDrive(Directories.WEAK)
+    story.run(SimDisk(drive))
+    assert all(fail_once(PoolMade, "EIO", call) for call in range(drive.calls - 3, drive.calls + 1))
+    assert not fail_once(PoolMade, "EIO", drive.calls + 1)

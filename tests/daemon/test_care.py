@@ -307,6 +307,28 @@ async def test_a_repair_gives_a_silent_holder_no_grace_and_its_return_ends_witho
     assert log.size() == 3
 
 
+async def test_a_damaged_copy_goes_when_the_shard_moved_while_its_holder_was_away(autojump_clock: object) -> None:
+    """Found by the simulator (long, seed 3605092893): it was found again at every look, and stayed for good."""
+    pool = CarePool(peers=9)
+    put = pool.put([1000])
+    gone = pool.by_id[put.holder(0, 2)]
+    gone.state = "down"
+    sweeper = pool.by_id[put.holder(0, 5)].name
+    async with pool.caring():
+        (new, *_) = {item.holder for item in report_of(await pool.job(sweeper, "repair", grace=False)).repairs}
+        assert new is not None
+        pool.flip(pool.path(gone.peer, put.root(0, 2)), 64)
+        gone.state = "up"
+        first = report_of(await pool.job(gone.name))
+        again = report_of(await pool.job(gone.name))
+    assert [(item.kind, item.holder, item.share) for item in first.repairs if item.extent == 0] == [
+        (FindingKind.REMOVED, gone.peer, 2)
+    ]
+    assert again.findings == again.repairs == ()
+    assert gone.store.have([put.root(0, 2)]) == [False]
+    assert pool.by_id[new].store.have([put.root(0, 2)]) == [True]
+
+
 async def test_a_duplicate_stays_while_the_first_holder_shows_leaves_but_not_every_share(
     autojump_clock: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

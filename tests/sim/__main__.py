@@ -1,7 +1,7 @@
 """``python -m tests.sim``: hunt through seeds, replay one, or shorten a schedule that fails.
 
 python -m tests.sim --seeds 1..20 [--profile storm|long|both]
-python -m tests.sim --seconds 600 [--from SEED]
+python -m tests.sim --seconds 600 [--from SEED] [--jobs 2]
 python -m tests.sim --seed 7 --profile storm [--schedule FILE] [--trace] [--minimise]
 """
 
@@ -11,15 +11,28 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.sim.minimise import minimise
-from tests.sim.nemesis import make_schedule, parse_schedule, schedule_text
+from tests.sim.nemesis import Fault, make_schedule, parse_schedule, schedule_text
 from tests.sim.profiles import PROFILES, Profile
-from tests.sim.swarm import Verdict, peer_names, run_seed
+from tests.sim.swarm import EVENTS_SHOWN, Verdict, peer_names, run_seed
 
 SEED_BITS = 32
+
+
+class Trial(NamedTuple):
+    """One universe to be run, here or in another process."""
+
+    seed: int
+    profile: str
+    schedule: Sequence[Fault] | None
+    events_max: int | None
 
 
 def _arguments() -> argparse.Namespace:
@@ -34,7 +47,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--schedule", type=Path, help="faults from this file instead of the seed's")
     parser.add_argument("--write-schedule", type=Path, help="keep the seed's faults in this file")
     parser.add_argument("--minimise", action="store_true", help="look for the fewest faults that still fail")
-    parser.add_argument("--trace", action="store_true", help="show the last events of every seed")
+    parser.add_argument("--trace", action="store_true", help="show all events of every seed")
+    parser.add_argument("--jobs", type=int, default=1, help="so many universes at once, a process each")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
     return parser.parse_args()
 
@@ -62,6 +76,34 @@ def _profiles(arguments: argparse.Namespace, seed: int) -> list[Profile]:
     return [PROFILES["long" if seed % 3 == 0 else "storm"]]
 
 
+def _trials(arguments: argparse.Namespace) -> Iterator[Trial]:
+    schedule = parse_schedule(arguments.schedule.read_text()) if arguments.schedule else None
+    events_max = None if arguments.trace else EVENTS_SHOWN
+    for seed in _seeds(arguments):
+        for profile in _profiles(arguments, seed):
+            yield Trial(seed, profile.name, schedule, events_max)
+
+
+def _run(trial: Trial) -> Verdict:
+    return run_seed(trial.seed, PROFILES[trial.profile], trial.schedule, events_max=trial.events_max)
+
+
+def _verdicts(trials: Iterator[Trial], jobs: int) -> Iterator[Verdict]:
+    """As they come; no trial is begun before it has a processor."""
+    if jobs == 1:
+        yield from map(_run, trials)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(_run, trial) for trial in islice(trials, jobs)}
+        try:
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                running |= {pool.submit(_run, trial) for trial in islice(trials, len(done))}
+                yield from (future.result() for future in done)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
 def _show(verdict: Verdict, *, trace: bool) -> None:
     hours = verdict.sim_s / 3600
     print(
@@ -76,18 +118,17 @@ def _show(verdict: Verdict, *, trace: bool) -> None:
         print(f"  {verdict.failure}\n  replay: python -m tests.sim --seed {verdict.seed} --profile {verdict.profile}")
 
 
-def _summary(verdicts: list[Verdict]) -> None:
+def _summary(verdicts: list[Verdict], wall_s: float) -> None:
     def total(name: str) -> str:
         found: Counter[str] = sum((getattr(verdict, name) for verdict in verdicts), Counter[str]())
         return ", ".join(f"{count} {word}" for word, count in sorted(found.items())) or "none"
 
     hours = sum(verdict.sim_s for verdict in verdicts) / 3600
-    wall = sum(verdict.wall_s for verdict in verdicts)
     rebuilt, needless = (sum(getattr(verdict, name) for verdict in verdicts) for name in ("rebuilt", "needless"))
     print(f"\n{len(verdicts)} seeds, {sum(bool(verdict.failure) for verdict in verdicts)} failed")
     cpu = sum(verdict.cpu_s for verdict in verdicts)
     print(
-        f"{hours:.1f} simulated hours in {wall:.0f} s: {hours / max(wall, 0.001):.2f} per second of wall clock,"
+        f"{hours:.1f} simulated hours in {wall_s:.0f} s: {hours / max(wall_s, 0.001):.2f} per second of wall clock,"
         f" {hours / max(cpu, 0.001):.2f} per second of CPU"
     )
     print(f"faults: {total('applied')}")
@@ -114,19 +155,19 @@ def _shorten(seed: int, profile: Profile, verdict: Verdict, schedule_file: Path 
 def main() -> int:
     arguments = _arguments()
     verdicts: list[Verdict] = []
-    for seed in _seeds(arguments):
-        for profile in _profiles(arguments, seed):
-            schedule = parse_schedule(arguments.schedule.read_text()) if arguments.schedule else None
-            if arguments.write_schedule:
-                arguments.write_schedule.write_text(schedule_text(make_schedule(seed, profile, peer_names(profile))))
-            verdict = run_seed(seed, profile, schedule)
-            verdicts.append(verdict)
-            _show(verdict, trace=arguments.trace)
-            if verdict.failure and arguments.minimise:
-                _shorten(seed, profile, verdict, arguments.schedule)
-        if verdicts and verdicts[-1].failure and not arguments.keep_going:
+    began = time.monotonic()
+    if arguments.write_schedule:
+        (profile,) = _profiles(arguments, arguments.seed)
+        schedule = make_schedule(arguments.seed, profile, peer_names(profile))
+        arguments.write_schedule.write_text(schedule_text(schedule))
+    for verdict in _verdicts(_trials(arguments), arguments.jobs):
+        verdicts.append(verdict)
+        _show(verdict, trace=arguments.trace)
+        if verdict.failure and arguments.minimise:
+            _shorten(verdict.seed, PROFILES[verdict.profile], verdict, arguments.schedule)
+        if verdict.failure and not arguments.keep_going:
             break
-    _summary(verdicts)
+    _summary(verdicts, time.monotonic() - began)
     return int(any(verdict.failure for verdict in verdicts))
 
 

@@ -73,7 +73,10 @@ async def judge(evidence: Evidence) -> None:
 
 
 def open_faults(truth: Truth) -> list[str]:
-    """What keeps the pool from being whole: shards nobody has, damaged copies, papers that holders lack."""
+    """What keeps the pool from being whole: shards nobody has, damaged copies, papers that holders lack.
+
+    What a put that was given up left at a peer without papers is nobody's copy; it is removed as trash, a day later.
+    """
     names = truth.names
     found: list[str] = []
     for acked in truth.objects.values():
@@ -91,6 +94,7 @@ def open_faults(truth: Truth) -> list[str]:
             f"object {acked.object.short} extent {place.extent} share {place.share} is damaged at {name}"
             for place in truth.places(acked)
             for name in truth.damaged(place.root)
+            if truth.has_papers(name, acked)
         ]
     return found
 
@@ -160,10 +164,11 @@ def _plant(evidence: Evidence, acked: Acked) -> list[Finding]:
     """Damage shards of one extent and one holder's papers; the findings that must come."""
     truth = evidence.truth
     chance = derive(evidence.pool.world.seed, "examination")
-    places = [place for place in truth.places(acked) if place.extent == 0]
+    # Where a put that was given up left a second copy, that one stands in at once: nothing is missing.
+    places = [place for place in truth.places(acked) if place.extent == 0 and len(truth.holders(place.root)) == 1]
     expected: list[Finding] = []
     hurt: list[str] = []
-    for number, place in enumerate(chance.sample(places, PLANTED_SHARDS)):
+    for number, place in enumerate(chance.sample(places, min(PLANTED_SHARDS, len(places)))):
         name = truth.holders(place.root)[0]
         path, drive = truth.shard_path(name, place.root), truth.node(name).drive
         holder = truth.node(name).person.identity.peer
@@ -172,8 +177,8 @@ def _plant(evidence: Evidence, acked: Acked) -> list[Finding]:
             drive.remove(path)
         else:
             kind, chunk = FindingKind.CORRUPT, 0
-            # Behind the head of 64 bytes lies the share of the first chunk.
-            drive.flip_bit(path, 64 + chance.randrange(8), chance.randrange(8))
+            # Behind the head of 64 bytes lies the share of the first chunk, of a byte or more.
+            drive.flip_bit(path, 64, chance.randrange(8))
         hurt.append(name)
         expected.append(Finding(kind, acked.object, holder, place.extent, place.share, chunk, place.root))
     whole = [name for peer in acked.manifest.holders() if (name := truth.names[peer]) not in hurt]

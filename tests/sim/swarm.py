@@ -18,6 +18,7 @@ from client.home import load_home
 from client.provision import NewHome
 from core import errors
 from core.errors import MoorageError
+from core.ids import ShardRoot
 from core.ports import Address, Ports
 from daemon.node import Node, open_node
 from daemon.settings import NetworkSettings, Settings
@@ -73,14 +74,16 @@ def peer_names(profile: Profile) -> list[str]:
 
 
 class Swarm:
-    def __init__(self, seed: int, profile: Profile, schedule: Sequence[Fault]) -> None:
+    def __init__(
+        self, seed: int, profile: Profile, schedule: Sequence[Fault], *, events_max: int | None = EVENTS_SHOWN
+    ) -> None:
         self.seed = seed
         self.profile = profile
         self.schedule = schedule
         self.verdict = Verdict(seed, profile.name, faults=len(schedule))
         self.nodes: dict[str, Node] = {}
         self._bug_lines: list[str] = []
-        self._last: deque[str] = deque(maxlen=EVENTS_SHOWN)
+        self._last: deque[str] = deque(maxlen=events_max)
         self._log = hashlib.blake2b(digest_size=16)
         self._writes = 0
         self._truth: Truth | None = None
@@ -130,9 +133,18 @@ class Swarm:
         ):
             return
         self._writes += 1
-        others = [other for other in self._truth.holders(root) if other != name]
-        self._note(f"{name} wrote {root.short}{' needlessly' if others else ''}")
-        self.verdict.needless += bool(others)
+        needless = self._is_had_elsewhere(self._truth, name, root)
+        self._note(f"{name} wrote {root.short}{' needlessly' if needless else ''}")
+        self.verdict.needless += needless
+
+    def _is_had_elsewhere(self, truth: Truth, name: str, root: ShardRoot) -> bool:
+        """Whether somebody has the shard whole who is honest and not silent for longer than its grace."""
+        grace_s = self.profile.repair.grace_s
+        return any(
+            truth.node(other).down_s() < grace_s
+            for other in truth.holders(root)
+            if other != name and other not in truth.untrusted
+        )
 
     @property
     def nemesis(self) -> Nemesis:
@@ -252,8 +264,10 @@ def _leaves(error: BaseException) -> list[BaseException]:
     return [error]
 
 
-def run_seed(seed: int, profile: Profile, schedule: Sequence[Fault] | None = None) -> Verdict:
-    """The universe of a seed, or the same with another schedule."""
+def run_seed(
+    seed: int, profile: Profile, schedule: Sequence[Fault] | None = None, *, events_max: int | None = EVENTS_SHOWN
+) -> Verdict:
+    """The universe of a seed, or the same with another schedule. ``events_max``: how many are kept; None: all."""
     if schedule is None:
         schedule = make_schedule(seed, profile, peer_names(profile))
-    return Swarm(seed, profile, schedule).run()
+    return Swarm(seed, profile, schedule, events_max=events_max).run()

@@ -39,11 +39,16 @@ class SimNode:
         self._scope = trio.CancelScope()
         self.life = Life()
         self.life.end()
+        self._ended_s = 0.0
         self.threads = SimThreads(self.life)
 
     @property
     def is_up(self) -> bool:
         return not self.life.dead
+
+    def down_s(self) -> float:
+        """For how long it has been down without a break; 0 when it is up."""
+        return 0.0 if self.is_up else trio.current_time() - self._ended_s
 
     def start(self) -> Ports:
         """A new life: its ports, and its program begins."""
@@ -66,16 +71,21 @@ class SimNode:
             world.nursery.start_soon(self._live, self.life, self._scope, self._program, ports, name=fate)
         return ports
 
+    def _end(self) -> None:
+        if self.is_up:
+            self._ended_s = trio.current_time()
+        self.life.end()
+
     def crash(self) -> None:
         """The power is cut: un-synced bytes are at risk, and nobody is told."""
-        self.life.end()
+        self._end()
         self.drive.cut_power()
         self._world.fabric.host_down(self.name)
         self._scope.cancel()
 
     def kill(self) -> None:
         """The program dies (kill -9) and its system lives: what it wrote stays, its connections are reset."""
-        self.life.end()
+        self._end()
         self._world.fabric.process_down(self.name)
         self._scope.cancel()
 

@@ -11,28 +11,16 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from itertools import islice
-from multiprocessing import get_context
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from tests.sim.minimise import minimise
-from tests.sim.nemesis import Fault, make_schedule, parse_schedule, schedule_text
+from tests.sim.nemesis import make_schedule, parse_schedule, schedule_text
 from tests.sim.profiles import PROFILES, Profile
 from tests.sim.swarm import EVENTS_SHOWN, Verdict, peer_names, run_seed
+from tests.sim.trials import Trial, verdicts_of
 
 SEED_BITS = 32
-
-
-class Trial(NamedTuple):
-    """One universe to be run, here or in another process."""
-
-    seed: int
-    profile: str
-    schedule: Sequence[Fault] | None
-    events_max: int | None
 
 
 def _arguments() -> argparse.Namespace:
@@ -82,26 +70,6 @@ def _trials(arguments: argparse.Namespace) -> Iterator[Trial]:
     for seed in _seeds(arguments):
         for profile in _profiles(arguments, seed):
             yield Trial(seed, profile.name, schedule, events_max)
-
-
-def _run(trial: Trial) -> Verdict:
-    return run_seed(trial.seed, PROFILES[trial.profile], trial.schedule, events_max=trial.events_max)
-
-
-def _verdicts(trials: Iterator[Trial], jobs: int) -> Iterator[Verdict]:
-    """As they come; no trial is begun before it has a processor."""
-    if jobs == 1:
-        yield from map(_run, trials)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(_run, trial) for trial in islice(trials, jobs)}
-        try:
-            while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                running |= {pool.submit(_run, trial) for trial in islice(trials, len(done))}
-                yield from (future.result() for future in done)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _show(verdict: Verdict, *, trace: bool) -> None:
@@ -160,7 +128,7 @@ def main() -> int:
         (profile,) = _profiles(arguments, arguments.seed)
         schedule = make_schedule(arguments.seed, profile, peer_names(profile))
         arguments.write_schedule.write_text(schedule_text(schedule))
-    for verdict in _verdicts(_trials(arguments), arguments.jobs):
+    for verdict in verdicts_of(_trials(arguments), arguments.jobs):
         verdicts.append(verdict)
         _show(verdict, trace=arguments.trace)
         if verdict.failure and arguments.minimise:

@@ -20,21 +20,20 @@ from client.home import load_home
 from client.ledger import open_log
 from client.progress import Silent
 from core.errors import MoorageError
-from core.findings import Finding, FindingKind
+from core.findings import Finding
 from core.ids import ObjectId, PeerId, ShardRoot
 from core.limits import CONNECTION_IDLE_S
 from daemon.node import Node
 from tests.sim.chance import derive
 from tests.sim.disk import SimDisk
 from tests.sim.drive import SimDrive
+from tests.sim.examination import plant_damage
 from tests.sim.pool import SimPool
 from tests.sim.profiles import Profile
-from tests.sim.truth import Acked, Truth, ViolationError
+from tests.sim.truth import Truth, ViolationError
 from tests.sim.work import check_restore, look_at
 from wire.messages import StartJob
 
-# Planted in the examination after healing, each in another shard of one extent: what a scheme of 4+2 can spare.
-PLANTED_SHARDS = 2
 # A quiet daemon has as many tasks, whatever it has been through: its own, and those of one connection to each other.
 TASKS_PER_PEER_MAX = 20
 TASKS_PER_CONNECTION_MAX = 8
@@ -160,44 +159,15 @@ async def _check_quiet(evidence: Evidence, client: Client, peers: Sequence[PeerI
 # --- planted damage ---------------------------------------------------------------------------------
 
 
-def _plant(evidence: Evidence, acked: Acked) -> list[Finding]:
-    """Damage shards of one extent and one holder's papers; the findings that must come."""
-    truth = evidence.truth
-    chance = derive(evidence.pool.world.seed, "examination")
-    # Where a put that was given up left a second copy, that one stands in at once: nothing is missing.
-    places = [place for place in truth.places(acked) if place.extent == 0 and len(truth.holders(place.root)) == 1]
-    expected: list[Finding] = []
-    hurt: list[str] = []
-    for number, place in enumerate(chance.sample(places, min(PLANTED_SHARDS, len(places)))):
-        name = truth.holders(place.root)[0]
-        path, drive = truth.shard_path(name, place.root), truth.node(name).drive
-        holder = truth.node(name).person.identity.peer
-        kind, chunk = FindingKind.MISSING, None
-        if number % 2:
-            drive.remove(path)
-        else:
-            kind, chunk = FindingKind.CORRUPT, 0
-            # Behind the head of 64 bytes lies the share of the first chunk, of a byte or more.
-            drive.flip_bit(path, 64, chance.randrange(8))
-        hurt.append(name)
-        expected.append(Finding(kind, acked.object, holder, place.extent, place.share, chunk, place.root))
-    whole = [name for peer in acked.manifest.holders() if (name := truth.names[peer]) not in hurt]
-    name = chance.choice(whole)
-    truth.node(name).drive.flip_bit(truth.path(name, "receipts", str(acked.object)), 40, 3)
-    holder = truth.node(name).person.identity.peer
-    expected.append(Finding(FindingKind.RECEIPT_CORRUPT, acked.object, holder))
-    return expected
-
-
 async def _check_planted(evidence: Evidence, client: Client) -> None:
     """Every fault planted now is exactly one finding of the sweep that follows, and mended after it."""
     truth = evidence.truth
     if not truth.objects:
         return
     acked = next(reversed(truth.objects.values()))
-    # Nobody else's sweep shall come first: it would mend what is to be found.
-    expected = _plant(evidence, acked)
     sweeper = acked.manifest.holders()[0]
+    # Nobody else's sweep shall come first: it would mend what is to be found.
+    expected = plant_damage(truth, acked, sweeper, derive(evidence.pool.world.seed, "examination"))
     report = await _sweep(evidence, client, sweeper, [acked.object])
     found = Counter(_bare(finding) for finding in report.findings)
     wanted = Counter(_bare(finding) for finding in expected)

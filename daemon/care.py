@@ -11,8 +11,10 @@ import trio
 from anchor.manifest import parse_manifest
 from client.asker import Asker, Directory
 from client.home import Home
+from client.lastlook import LastLook
 from core.errors import MoorageError
 from core.ids import ObjectId, ShardRoot
+from core.limits import MIB
 from core.ports import Ports
 from daemon.carebook import CareBook, CareSummary
 from daemon.desk import Desk, Handlers
@@ -274,6 +276,19 @@ class Care:
     async def summary(self) -> CareSummary:
         """Over all objects that this peer holds. Raises MoorageError for a sick disk."""
         return self._book.summary(await self._by_and_by.held())
+
+    def last_look(self, name: ObjectId) -> LastLook:
+        """When this peer last looked at the object, and by which settings it does."""
+        entry = self._book.get(name)
+        seen = entry is not None and entry.health is not None
+        return LastLook(
+            checked_s=entry.checked_s if entry is not None and seen else 0,
+            verified_s=entry.verified_s if entry is not None else 0,
+            health=entry.health if entry is not None else None,
+            sweep_s=max(1, round(self._settings.sweep.period_s)),
+            grace_s=round(self._settings.repair.grace_s),
+            repair_bytes_per_s=round(self._settings.repair.bandwidth_mib_s * MIB),
+        )
 
     # --- work ---------------------------------------------------------------------------------
 

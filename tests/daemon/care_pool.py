@@ -108,6 +108,9 @@ class PlainHandlers:
     async def status(self) -> bytes:
         raise RefusedError("not here")
 
+    def care_of(self, name: ObjectId) -> bytes:
+        return encode(self._peer.care.last_look(name).to_value())
+
     async def events(self, count: int) -> bytes:
         raise RefusedError(str(count))
 

@@ -94,8 +94,9 @@ def _list(holders: Sequence[Holder]) -> str:
 
 def _when(time_s: int, now_s: float) -> str:
     """``2026-11-22 03:10 UTC (2.5 hours ago)``; a time ahead of this clock is taken for now."""
-    hours = max(0.0, now_s - time_s) / 3600
-    ago = f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
+    minutes = max(0.0, now_s - time_s) / 60
+    ago = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+    ago = ago if minutes < 48 * 60 else f"{minutes / 1440:.1f} days"
     return f"{time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(time_s))} ({ago} ago)"
 
 

@@ -14,9 +14,8 @@ from client.home import Home
 from client.lastlook import LastLook
 from core.errors import MoorageError
 from core.ids import ObjectId, ShardRoot
-from core.limits import MIB
 from core.ports import Ports
-from daemon.carebook import CareBook, CareSummary
+from daemon.carebook import CareBook, CareSummary, told_of
 from daemon.desk import Desk, Handlers
 from daemon.documents import DocumentKind
 from daemon.eventlog import EventLog
@@ -278,17 +277,7 @@ class Care:
         return self._book.summary(await self._by_and_by.held())
 
     def last_look(self, name: ObjectId) -> LastLook:
-        """When this peer last looked at the object, and by which settings it does."""
-        entry = self._book.get(name)
-        seen = entry is not None and entry.health is not None
-        return LastLook(
-            checked_s=entry.checked_s if entry is not None and seen else 0,
-            verified_s=entry.verified_s if entry is not None else 0,
-            health=entry.health if entry is not None else None,
-            sweep_s=max(1, round(self._settings.sweep.period_s)),
-            grace_s=round(self._settings.repair.grace_s),
-            repair_bytes_per_s=round(self._settings.repair.bandwidth_mib_s * MIB),
-        )
+        return told_of(self._book.get(name), self._settings)
 
     # --- work ---------------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ def _holder_value(holder: Holder) -> dict[str, object]:
         "shards": {status.value: count for status, count in sorted(holder.shards.items())},
         "verified": look.verified_s or None if look else None,
         "looked": look.checked_s or None if look else None,
-        "found": look.health.value if look and look.health else None,
+        "left": look.health.value if look and look.health else None,
         "failure": holder.failure or None,
     }
 

@@ -57,7 +57,7 @@ def _look_text(holder: Holder, now_s: float) -> str:
     look = holder.look
     if look is None:
         return f"does not say when it verified: {holder.failure}"
-    found = f", last looked {_when(look.checked_s, now_s)} and found it {look.health}" if look.health else ""
+    found = f", last looked {_when(look.checked_s, now_s)} and left it {look.health}" if look.health else ""
     if not look.verified_s:
         return f"not verified yet{found}"
     if look.checked_s > look.verified_s:

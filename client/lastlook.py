@@ -21,7 +21,7 @@ class LastLook(NamedTuple):
     """Times are of the holder's clock, in seconds since 1970; 0: never.
 
     ``verified_s``: when a look last found nothing wrong at all. In it the holder re-read its own shards, and the others
-    showed theirs, by sample or in full. ``health``: what the look at ``checked_s`` found. ``sweep_s``, ``grace_s``,
+    showed theirs, by sample or in full. ``health``: how the look at ``checked_s`` left it. ``sweep_s``, ``grace_s``,
     ``repair_bytes_per_s`` (0: no limit): the holder's settings.
     """
 

@@ -49,6 +49,7 @@ from erasure.scheme import Scheme
 from erasure.shardfile import ShardHasher
 from host.disk import RealDisk
 from tests.durability.look_schedule import looks_table
+from tests.durability.side_by_side import side_by_side_table
 from wire.frames import frame_prefix
 from wire.messages import Failure, Hello, Message, Read, Shares, UploadBegin, message_head
 
@@ -372,6 +373,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "durability-common": durability.common_table,
     "durability-simulated": durability.simulated_table,
     "durability-looks": looks_table,
+    "durability-side-by-side": side_by_side_table,
 }
 
 

@@ -1,9 +1,10 @@
 """The code's schedule of looks by itself: what it costs that the model has one look for an object, and the code many.
 
 Each holder looks at the object once in a sweep interval, at a time of its own. Only the look of the repairer mends, and
-the repairer is the first, in an order on which all agree, of the holders that have the object's papers
-(``daemon.decide.repairer_of``). A holder whose disk is swapped loses shard and papers together; whoever gets its papers
-back draws its turn anew (``daemon.schedule``). Nothing of the daemon is used here, so no fault of it can hide here.
+the repairer is the first, in an order on which all agree, of the holders that have the object's papers: those after it
+wait for longer than its turn takes (``daemon.decide``). A holder whose disk is swapped loses shard and papers together;
+whoever gets its papers back draws its turn anew (``daemon.schedule``). Nothing of the daemon is used here, so no fault
+of it can hide here.
 
 ``python -m tests.durability.look_schedule --intervals 100000`` prints the table of docs/durability.md for longer.
 """

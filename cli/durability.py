@@ -48,8 +48,9 @@ def durability_value(statement: Durability, names: Names) -> dict[str, object]:
         "holders": [_holder_value(holder) for holder in statement.holders],
         "survives": {
             "words": may_lose_text(statement),
+            "sites": dict(statement.sites),
+            "organisations": dict(statement.organisations),
             "any_site": seen.spread.survives_site,
-            "any_organisation": seen.spread.survives_organisation,
             "more_peers": seen.spread.more_peers,
         },
         "verified": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cli.care import Names, finding_line
 from cli.plan import PEERS_MAX, probability_text
@@ -66,11 +66,35 @@ def _look_text(holder: Holder, now_s: float) -> str:
 
 
 def may_lose_text(statement: Durability) -> str:
+    """What may be lost at once now: so many holders, or which whole sites and organisations."""
     seen = statement.examination
-    apart = all(len(holder.shares) == 1 for holder in statement.holders if holder.holds)
-    if seen.spare <= 0 or not apart:
+    if seen.spare < 0:
         return seen.spread.words
-    return f"any {seen.spare} of its holders; {seen.spread.words}"
+    apart = all(len(holder.shares) == 1 for holder in statement.holders if holder.holds)
+    spread = seen.spread
+    # Beside any one site, where that may go; else on their own.
+    more = spread.more_peers
+    parts: list[str] = []
+    if apart or not spread.survives_site:
+        peers = seen.spare if apart else more
+        parts.append(f"any {peers} of its holders" if peers else "no holder")
+    parts.append(_domains_text(statement.sites, "site"))
+    if spread.survives_site and more:
+        parts[-1] += f" and any {more} holders more"
+    if not all(statement.organisations.values()):
+        parts.append(_domains_text(statement.organisations, "organisation"))
+    return "; ".join(parts)
+
+
+def _domains_text(readable: Mapping[str, bool], what: str) -> str:
+    """``the whole site site-2, but not site-1 or site-3``"""
+    good = [name for name, left in readable.items() if left]
+    bad = [name for name, left in readable.items() if not left]
+    if not bad:
+        return f"any one whole {what} ({', '.join(good)})"
+    if not good:
+        return f"no whole {what}"
+    return f"the whole {what} {' or '.join(good)}, but not {' or '.join(bad)}"
 
 
 def verified_text(statement: Durability) -> str:
@@ -84,8 +108,8 @@ def verified_text(statement: Durability) -> str:
         return f"last verified: {'; '.join(parts) or 'by nobody who answers'}"
     since = _when(oldest.look.verified_s, statement.now_s)
     if parts:
-        return f"last verified: {'; '.join(parts)}; the oldest time of the others is {oldest.name}'s, {since}"
-    return f"last verified: each holder says that it has since {since} (the oldest, {oldest.name}'s)"
+        return f"last verified: {'; '.join(parts)}; of the others the longest ago by {oldest.name}, {since}"
+    return f"last verified: by each holder of good shards, as they say; the longest ago by {oldest.name}, {since}"
 
 
 def _list(holders: Sequence[Holder]) -> str:
@@ -132,8 +156,9 @@ def assuming_lines(statement: Durability) -> list[str]:
         f"assuming {unread}a look every {hazards.sweep / DAY:.3g} days, a grace of {hazards.grace / HOUR:.3g} hours, "
         f"a full peer rebuilt in {hazards.repair / HOUR:.3g} hours ({whose}),",
         f"  and, measured by nobody here, in a year {_percent(hazards.loud)} of peers and {_percent(hazards.site)} of "
-        f"sites lost, {_percent(hazards.silent)} of shares lost unnoticed, {_percent(hazards.common)} of a common-mode "
-        f"event that hits each site with {_percent(hazards.common_hit)}",
+        f"sites lost and replaced within {hazards.replace / DAY:.3g} and {hazards.site_replace / DAY:.3g} days, "
+        f"{_percent(hazards.silent)} of shares lost unnoticed, {_percent(hazards.common)} of a common-mode event that "
+        f"hits each site with {_percent(hazards.common_hit)}",
     ]
     command = plan_command(statement)
     if not command:
@@ -163,6 +188,8 @@ def plan_command(statement: Durability) -> str:
         "sweep-days": f"{hazards.sweep / DAY:.6g}",
         "grace-hours": f"{hazards.grace / HOUR:.6g}",
         "repair-hours": f"{max(REPAIR_HOURS_MIN, hazards.repair / HOUR):.6g}",
+        "replace-days": f"{hazards.replace / DAY:.6g}",
+        "site-replace-days": f"{hazards.site_replace / DAY:.6g}",
         "loud": _percent(hazards.loud),
         "silent": _percent(hazards.silent),
         "site-loss": _percent(hazards.site),

@@ -9,7 +9,7 @@ holder has not found the object whole, if that is more than its settings promise
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -64,6 +64,7 @@ class Durability:
 
     ``forecast`` is None, and ``no_forecast`` says why, where the model has nothing to say. ``hazards``: what it was
     computed with; ``told``: some holder said by which settings it works. ``peers``: how many the pool has at each site.
+    ``sites``, ``organisations``: by name, whether the object is readable now without any of its shares there.
     """
 
     examination: Examination
@@ -74,6 +75,8 @@ class Durability:
     told: bool
     peers: tuple[int, ...]
     layouts: tuple[Layout, ...]
+    sites: Mapping[str, bool]
+    organisations: Mapping[str, bool]
     now_s: float
 
     @property
@@ -131,6 +134,8 @@ def statement_of(
         told=bool(told),
         peers=peers,
         layouts=tuple(layouts),
+        sites=_readable_without(examination, places, lambda place: place.site),
+        organisations=_readable_without(examination, places, lambda place: place.organisation),
         now_s=now_s,
     )
 
@@ -146,7 +151,7 @@ def hazards_of(holders: Sequence[Holder], *, created_s: int, now_s: float) -> Ha
     room = max((holder.place.capacity_bytes for holder in holders if holder.place), default=0)
     return replace(
         hazards,
-        sweep=max(*(look.sweep_s for look in looks), *unseen) / YEAR_S,
+        sweep=max([*(look.sweep_s for look in looks), *unseen]) / YEAR_S,
         grace=max(look.grace_s for look in looks) / YEAR_S,
         # As if the fullest of them were full: what is left of it when it has to be rebuilt, nobody knows today.
         repair=room / min(paces) / YEAR_S if paces and room else hazards.repair,
@@ -175,6 +180,22 @@ def _site(holder: Holder) -> tuple[str, str]:
 
 def _by_site(places: Iterable[Place]) -> tuple[int, ...]:
     return tuple(sorted(Counter(place.site for place in places).values(), reverse=True))
+
+
+def _readable_without(
+    examination: Examination, places: Mapping[PeerId, Place], domain: Callable[[Place], str]
+) -> dict[str, bool]:
+    """By the name of a site or organisation: whether enough is left without it. Who is nowhere known goes with each."""
+
+    def is_left(state: ShardState, name: str) -> bool:
+        return state.ok and state.holder in places and domain(places[state.holder]) != name
+
+    names = sorted({domain(places[state.holder]) for state in examination.states if state.holder in places})
+    groups = examination.extents().values()
+    return {
+        name: all(sum(is_left(state, name) for state in states) >= examination.scheme.needed for states in groups)
+        for name in names
+    }
 
 
 def _layouts(examination: Examination, places: Mapping[PeerId, Place]) -> tuple[list[Layout], bool]:

@@ -100,7 +100,8 @@ def test_settings_that_nobody_tells_are_called_defaults() -> None:
 def test_verified_is_said_of_the_oldest_time_of_all_holders() -> None:
     found = state(looks={3: LOOK._replace(checked_s=NOW_S - 4 * DAY_S, verified_s=NOW_S - 4 * DAY_S)})
     assert verified_text(found) == (
-        "last verified: each holder says that it has since 2026-09-17 14:13 UTC (4.0 days ago) (the oldest, peer-4's)"
+        "last verified: by each holder of good shards, as they say; "
+        "the longest ago by peer-4, 2026-09-17 14:13 UTC (4.0 days ago)"
     )
     assert durability_value(found, {})["verified"] == {
         "words": verified_text(found),
@@ -116,7 +117,7 @@ def test_what_was_never_verified_is_never_called_verified() -> None:
     never = LOOK._replace(checked_s=0, verified_s=0, health=None)
     found = state(looks={1: never}, created_s=NOW_S - 20 * DAY_S)
     assert "not verified yet by peer-2" in verified_text(found)
-    assert "each holder" not in verified_text(found)
+    assert "by each holder" not in verified_text(found)
     # Nor is it taken to have been looked at within the sweep interval.
     assert found.hazards.sweep == pytest.approx(20 * DAY)
 
@@ -144,18 +145,27 @@ def test_a_sample_is_said_to_be_one() -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ((OK,) * 6, "any 2 of its holders; readable after losing any one site"),
+        ((OK,) * 6, "any 2 of its holders; any one whole site (site-1, site-2, site-3)"),
         (
             (OK, OK, OK, OK, OK, MISSING),
-            "any 1 of its holders; readable after losing any one peer, but not after losing site site-1 "
-            "or organisation hospital-1",
+            "any 1 of its holders; the whole site site-3, but not site-1 or site-2; "
+            "the whole organisation hospital-3, but not hospital-1 or hospital-2",
         ),
-        ((OK, OK, OK, SILENT, SILENT, OK), "readable now, but not after losing site site-3 or organisation hospital-3"),
+        ((OK, OK, OK, SILENT, SILENT, OK), "no holder; no whole site; no whole organisation"),
         ((OK, OK, OK, SILENT, SILENT, SILENT), "not readable: 3 of the 4 shares that are needed are there"),
     ],
 )
 def test_what_may_be_lost_is_computed_from_what_is_there(row: tuple[Status, ...], words: str) -> None:
     assert may_lose_text(state(row)) == words
+
+
+@given(st.lists(st.sampled_from([OK, MISSING, SILENT]), min_size=6, max_size=6))
+def test_every_site_may_be_lost_exactly_if_the_spread_says_any_may(row: list[Status]) -> None:
+    found = state((row[0], row[1], row[2], row[3], row[4], row[5]))
+    spread = found.examination.spread
+    if found.examination.spare >= 0:
+        assert all(found.sites.values()) == spread.survives_site
+        assert all(found.organisations.values()) == spread.survives_organisation
 
 
 def test_each_share_less_is_more_risk_now_and_none_later() -> None:

@@ -50,7 +50,7 @@ def test_a_statement_follows_its_object_from_stored_to_verified_to_damaged_to_ou
     known = state(full=True)
     assert (known["verified"]["never"], known["verified"]["not_known"]) == ([], [])
     assert known["verified"]["oldest"] == min(holder["verified"] for holder in known["holders"])
-    assert known["survives"]["words"] == "any 2 of its holders; readable after losing any one site"
+    assert known["survives"]["words"] == "any 2 of its holders; any one whole site (site-1, site-2, site-3)"
 
     for path in pool.shards_of(stored, "peer-3"):
         path.unlink()
@@ -61,7 +61,8 @@ def test_a_statement_follows_its_object_from_stored_to_verified_to_damaged_to_ou
     assert seen["peer-2"]["verified"] is None
     assert set(seen["peer-3"]["shards"]) == {"missing"}
     assert (hurt["health"], hurt["spare"]) == ("degraded", 0)
-    assert hurt["survives"]["any_site"] is False
+    # Of each of the other sites both shares are needed now.
+    assert hurt["survives"]["sites"] == {"site-1": False, "site-2": False, "site-3": False}
     assert hurt["loss"]["before_whole"] > hurt["loss"]["yearly_once_whole"] == pytest.approx(scheme["loss_closed"])
 
     pool.kill("peer-5")

@@ -20,7 +20,7 @@ from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
 from wire.messages import StartJob
 
-_HEALTH_EXIT = {
+HEALTH_EXIT = {
     Health.FULL: EXIT_OK,
     Health.DEGRADED: EXIT_PARTIAL,
     Health.CRITICAL: EXIT_INTEGRITY,
@@ -56,7 +56,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
     else:
         for item in examinations:
             print_lines(_examination_lines(item, names))
-    return max(_HEALTH_EXIT[item.health] for item in examinations)
+    return max(HEALTH_EXIT[item.health] for item in examinations)
 
 
 async def _verify(arguments: argparse.Namespace) -> tuple[list[Examination], Names]:

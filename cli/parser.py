@@ -135,7 +135,13 @@ def _add_care_commands(add: _Add) -> None:
     sweep.add_argument("--full", action="store_true", help="every leaf on every holder, not a sample")
     repair = add("repair", "rebuild what is lost now, and wait for it; silent holders count as lost")
     _objects(repair, "*")
-    add("status", "say how the pool is, in words that never claim more than was verified")
+    status = add("status", "say how the pool is, in words that never claim more than was verified")
+    status.add_argument(
+        "--durability",
+        metavar="OBJECT",
+        help="instead: how durable this object is, from its holders, their last looks and the model of `plan`",
+    )
+    status.add_argument("--full", action="store_true", help="with --durability: every share is read on its holder now")
     add("peers", "list the peers, and which of them answer")
     events = add("events", "show the newest entries of the journal")
     events.add_argument("--count", type=int, default=50, metavar="N", help="how many (default 50)")

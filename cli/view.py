@@ -19,7 +19,7 @@ from client.home import Home
 from client.ledger import open_log, origin_of
 from client.status import EVENTS_MAX, PeerView, PoolStatus, newest_events, pool_status, view_peers
 from core.encoding import Value
-from core.errors import EXIT_OK, EXIT_PARTIAL, MoorageError
+from core.errors import EXIT_OK, EXIT_PARTIAL, MoorageError, UsageError
 from core.identity import certificate_end_s
 from daemon.journal import Event
 
@@ -30,7 +30,16 @@ CERTIFICATE_WARNING_DAYS = 30
 
 
 def run_status(arguments: argparse.Namespace) -> int:
-    """Exit status 3 while a peer is silent or an object is at risk."""
+    """Exit status 3 while a peer is silent or an object is at risk; of one object's durability that of its health.
+
+    Raises UsageError.
+    """
+    if arguments.durability is not None:
+        from cli.durability import run_durability
+
+        return run_durability(arguments)
+    if arguments.full:
+        raise UsageError("--full goes with --durability OBJECT")
     status = trio.run(_status, arguments)
     if arguments.json:
         print_json(_status_value(status))

@@ -11,10 +11,11 @@ import trio
 from anchor.manifest import parse_manifest
 from client.asker import Asker, Directory
 from client.home import Home
+from client.lastlook import LastLook
 from core.errors import MoorageError
 from core.ids import ObjectId, ShardRoot
 from core.ports import Ports
-from daemon.carebook import CareBook, CareSummary
+from daemon.carebook import CareBook, CareSummary, told_of
 from daemon.desk import Desk, Handlers
 from daemon.documents import DocumentKind
 from daemon.eventlog import EventLog
@@ -274,6 +275,9 @@ class Care:
     async def summary(self) -> CareSummary:
         """Over all objects that this peer holds. Raises MoorageError for a sick disk."""
         return self._book.summary(await self._by_and_by.held())
+
+    def last_look(self, name: ObjectId) -> LastLook:
+        return told_of(self._book.get(name), self._settings)
 
     # --- work ---------------------------------------------------------------------------------
 

@@ -10,13 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from client.health import Health
+from client.lastlook import LastLook
 from core.durable import read_file, remove_parts, write_file
 from core.encoding import encode_checked
 from core.errors import MalformedError, MalformedIdError
 from core.ids import ObjectId
+from core.limits import MIB
 from core.ports import Disk
 from core.schema import Fields
 from daemon.mutex import new_mutex
+from daemon.settings import Settings
 
 ENTRY_MAX_BYTES = 1024
 SECONDS_MAX = 2**40
@@ -119,6 +122,19 @@ class CareBook:
             never_checked=len(entries) - len(known),
             oldest_verified_s=min(verified) if verified and complete else None,
         )
+
+
+def told_of(entry: CareEntry | None, settings: Settings) -> LastLook:
+    """What whoever asks is told: the last look at an object, and by which settings it was and will be looked at."""
+    seen = entry if entry is not None and entry.health is not None else None
+    return LastLook(
+        checked_s=seen.checked_s if seen else 0,
+        verified_s=seen.verified_s if seen else 0,
+        health=seen.health if seen else None,
+        sweep_s=max(1, round(settings.sweep.period_s)),
+        grace_s=round(settings.repair.grace_s),
+        repair_bytes_per_s=round(settings.repair.bandwidth_mib_s * MIB),
+    )
 
 
 def _pack_entry(entry: CareEntry) -> bytes:

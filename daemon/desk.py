@@ -19,6 +19,7 @@ from wire.messages import (
     DhtFound,
     DhtStore,
     Done,
+    GetCare,
     GetEvents,
     GetManifest,
     GetReceipt,
@@ -76,6 +77,10 @@ class Handlers(Protocol):
         """MessagePack map of this peer's figures."""
         ...
 
+    def care_of(self, name: ObjectId) -> bytes:
+        """MessagePack map of this peer's last look at an object."""
+        ...
+
     async def events(self, count: int) -> bytes:
         """MessagePack list of the newest ``count`` journal entries."""
         ...
@@ -104,7 +109,7 @@ class Desk:
                 return self._handlers.dht_find(message)
             case DhtStore():
                 return self._handlers.dht_store(message)
-            case StartJob() | PollJob() | GetStatus() | GetEvents():
+            case StartJob() | PollJob() | GetStatus() | GetCare() | GetEvents():
                 return await self._care(remote, message)
             case _:
                 raise ProtocolError(f"{remote.name} sent {message.KIND}, which is no request")
@@ -164,7 +169,7 @@ class Desk:
         self._handlers.document_stored(kind, message.object)
         return Done()
 
-    async def _care(self, remote: Identity, message: StartJob | PollJob | GetStatus | GetEvents) -> Message:
+    async def _care(self, remote: Identity, message: StartJob | PollJob | GetStatus | GetCare | GetEvents) -> Message:
         match message:
             case StartJob():
                 self._check_may_direct(remote, message)
@@ -173,6 +178,8 @@ class Desk:
                 return await self._handlers.poll_job(message)
             case GetStatus():
                 return Blob(await self._handlers.status())
+            case GetCare():
+                return Blob(self._handlers.care_of(message.object))
             case GetEvents():
                 return Blob(await self._handlers.events(message.count))
 

@@ -280,6 +280,10 @@ class Node:
         )
         return encode(status.to_value())
 
+    def care_of(self, name: ObjectId) -> bytes:
+        assert self.care is not None
+        return encode(self.care.last_look(name).to_value())
+
     async def events(self, count: int) -> bytes:
         values = [event.to_value() for event in await self.ports.threads.disk(self.journal.newest, count)]
         while len(data := encode(values)) > FRAME_BODY_MAX_BYTES:

@@ -147,6 +147,13 @@ def _site_too_many(others: Sequence[float], here: Sequence[float], size: int, mo
     )
 
 
+def lost_together(sites: Sequence[int], needed: int, *, share: float, site: float) -> float:
+    """The probability that too few of the shares at these sites are left, when each is lost on its own, and each site
+    with all that is there, with these probabilities."""
+    parts = [(_site_lost(size, share, site), 1) for size in sites]
+    return sum(_sum_of(parts, sum(sites))[sum(sites) - needed + 1 :])
+
+
 def hit_at_once(stripe: Stripe, probability: float) -> float:
     """The probability that more than the spare shares are lost when each site is hit with this one."""
     parts = [([1.0 - probability, *[0.0] * (size - 1), probability], count) for size, count in site_sizes(stripe)]

@@ -92,7 +92,11 @@ class Outlook:
 
 def stripe_of(scheme: Scheme, peers: Sequence[int], hazards: Hazards) -> Stripe:
     """The scheme on sites with so many peers each. Raises NotEnoughPeersError."""
-    sites = shares_per_site(scheme, peers)
+    return stripe_at(scheme, shares_per_site(scheme, peers), peers, hazards)
+
+
+def stripe_at(scheme: Scheme, sites: tuple[int, ...], peers: Sequence[int], hazards: Hazards) -> Stripe:
+    """So many shares at each site, in a pool with so many peers at each of its sites."""
     wait = hazards.grace if has_spare_home(scheme, peers) else max(hazards.grace, hazards.replace)
     site_wait = hazards.grace if has_spare_site(scheme, peers) else max(hazards.grace, hazards.site_replace)
     return Stripe(

@@ -48,6 +48,8 @@ from dht.records import make_peer_record, make_provider_record
 from erasure.scheme import Scheme
 from erasure.shardfile import ShardHasher
 from host.disk import RealDisk
+from tests.durability.look_schedule import looks_table
+from tests.durability.side_by_side import side_by_side_table
 from wire.frames import frame_prefix
 from wire.messages import Failure, Hello, Message, Read, Shares, UploadBegin, message_head
 
@@ -370,6 +372,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "durability-schemes": durability.schemes_table,
     "durability-common": durability.common_table,
     "durability-simulated": durability.simulated_table,
+    "durability-looks": looks_table,
+    "durability-side-by-side": side_by_side_table,
 }
 
 

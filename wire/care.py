@@ -98,6 +98,22 @@ class GetStatus(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class GetCare(Message):
+    """When this peer last looked at the object, and by which settings it looks. Answered by Blob (MessagePack map)."""
+
+    KIND = "get-care"
+    object: ObjectId
+
+    def head(self) -> dict[str, Value]:
+        return {"object": self.object.raw}
+
+    @classmethod
+    def parse(cls, fields: Fields, body: Buffer) -> Self:
+        no_body(body)
+        return cls(ObjectId(fields.exact("object", DIGEST_BYTES)))
+
+
+@dataclass(frozen=True, slots=True)
 class GetEvents(Message):
     """The newest ``count`` journal entries. Answered by Blob (MessagePack list)."""
 

@@ -12,7 +12,7 @@ from core.encoding import Value
 from core.errors import MalformedError
 from core.limits import FRAME_BODY_MAX_BYTES
 from core.schema import Fields
-from wire.care import GetEvents, GetStatus, Job, PollJob, StartJob
+from wire.care import GetCare, GetEvents, GetStatus, Job, PollJob, StartJob
 from wire.discovery import RECORDS_MAX, DhtFind, DhtFound, DhtStore
 from wire.documents import (
     OBJECTS_PER_PAGE_MAX,
@@ -43,6 +43,7 @@ __all__ = [
     "DhtStore",
     "Done",
     "Failure",
+    "GetCare",
     "GetEvents",
     "GetManifest",
     "GetReceipt",
@@ -103,6 +104,7 @@ _KINDS: dict[str, type[Message]] = {
         PollJob,
         Job,
         GetStatus,
+        GetCare,
         GetEvents,
     )
 }

@@ -21,6 +21,7 @@ from client.coding import code_batch
 from client.home import Home, load_home
 from client.ledger import open_log
 from client.provision import Provisioner
+from core.encoding import encode
 from core.errors import MoorageError, PeerUnavailableError, RefusedError
 from core.findings import Finding
 from core.ids import ObjectId, PeerId, ShardRoot
@@ -107,6 +108,9 @@ class PlainHandlers:
 
     async def status(self) -> bytes:
         raise RefusedError("not here")
+
+    def care_of(self, name: ObjectId) -> bytes:
+        return encode(self._peer.care.last_look(name).to_value())
 
     async def events(self, count: int) -> bytes:
         raise RefusedError(str(count))

@@ -14,11 +14,12 @@ from core.errors import BusyError, CorruptError, RefusedError
 from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
 from core.limits import FRAME_BODY_MAX_BYTES
-from daemon.carebook import CareBook, CareEntry
+from daemon.carebook import CareBook, CareEntry, told_of
 from daemon.jobs import JOBS_KEPT_MAX, JOBS_WAITING_MAX, Jobs, encode_report
 from daemon.pace import Pace
 from daemon.rollcall import EVERY_MAX_S as ROLL_CALL_EVERY_MAX_S
 from daemon.schedule import AGAIN_AFTER_S, next_turn
+from daemon.settings import Settings
 from daemon.silence import LOOKED_AWAY_MAX_S, Silence
 from daemon.sweep import Progress, SweepReport
 from daemon.turns import STEP_PATIENCE_S, Turns
@@ -347,3 +348,13 @@ def test_what_a_disk_that_takes_no_writes_holds_gets_its_turn(faults: DiskFaults
     turn = next_turn(book.entries(), period_s=WEEK_S, hurry_since_s=0, now_s=NOW_S)
     assert turn is not None
     assert turn.object == B
+
+
+def test_a_place_in_the_queue_is_not_told_as_a_look() -> None:
+    settings = Settings()
+    for entry in (None, CareEntry(NOW_S, 0, None, 0)):
+        told = told_of(entry, settings)
+        assert (told.checked_s, told.verified_s, told.health) == (0, 0, None)
+        assert (told.sweep_s, told.grace_s, told.repair_bytes_per_s) == (7 * 86_400, 86_400, 32 * 2**20)
+    looked = told_of(CareEntry(NOW_S, NOW_S - 5, Health.DEGRADED, 1), settings)
+    assert (looked.checked_s, looked.verified_s, looked.health) == (NOW_S, NOW_S - 5, Health.DEGRADED)

@@ -54,6 +54,7 @@ from wire.messages import (
     DhtStore,
     Done,
     Failure,
+    GetCare,
     GetEvents,
     GetManifest,
     GetReceipt,
@@ -122,6 +123,9 @@ class FakeHandlers:
 
     async def status(self) -> bytes:
         return b"status"
+
+    def care_of(self, name: ObjectId) -> bytes:
+        return b"care of " + name.raw
 
     async def events(self, count: int) -> bytes:
         return b"events %d" % count
@@ -573,6 +577,7 @@ async def test_only_its_own_hospital_sets_a_peer_to_work_on_all_that_it_holds(
     named = await client.ask(StartJob("sweep", full=True, grace=True, objects=(ObjectId(bytes(32)),)))
     assert isinstance(named, Job) == (allowed or who.role == "client")
     assert await client.ask(GetStatus()) == Blob(b"status")
+    assert await client.ask(GetCare(ObjectId(bytes(32)))) == Blob(b"care of " + bytes(32))
     assert await client.ask(GetEvents(5)) == Blob(b"events 5")
 
 

@@ -38,4 +38,5 @@ MESSAGES: tuple[m.Message, ...] = (
     m.Job(9, True, 3, 4, b"a report"),
     m.GetStatus(),
     m.GetEvents(10),
+    m.GetCare(OBJECT),
 )

@@ -29,6 +29,7 @@ from client.bootstrap import parse_addresses
 from client.care import parse_report
 from client.health import Health
 from client.index import encode_index, encode_listing, parse_index, parse_listing
+from client.lastlook import LastLook, parse_last_look
 from client.memory import (
     CatalogueEntry,
     StoredExtent,
@@ -175,6 +176,10 @@ def _read_status(data: bytes) -> bytes:
     return encode(parse_status(decode(data, max_bytes=4096)).to_value())
 
 
+def _read_last_look(data: bytes) -> bytes:
+    return encode(parse_last_look(decode(data, max_bytes=4096)).to_value())
+
+
 def _read_canonical(data: bytes) -> bytes:
     return encode(decode(data, max_bytes=LIMIT_BYTES))
 
@@ -289,6 +294,7 @@ def _wire() -> list[Target]:
         Target("record", lambda data: parse_record(data, ISSUERS, START).raw, records, sealed=True),
         Target("certificate", _read_certificate, (first.certificate,), sealed=True),
         Target("status", _read_status, (encode(status.to_value()),)),
+        Target("last-look", _read_last_look, (encode(LastLook(1, 2, Health.DEGRADED, 3, 4, 5).to_value()),)),
         Target("report", _read_report, (encode(report),)),
         Target("canonical", _read_canonical, (encode(report), encode([1, "a", b"b"]))),
         Target("chunk", _read_chunk, (packed,)),

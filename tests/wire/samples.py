@@ -89,6 +89,7 @@ MESSAGES: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     m.PollJob: st.builds(m.PollJob, numbers),
     m.Job: st.builds(m.Job, numbers, st.booleans(), st.integers(0, 2**40), st.integers(0, 2**40), bodies),
     m.GetStatus: st.builds(m.GetStatus),
+    m.GetCare: st.builds(m.GetCare, objects),
     m.GetEvents: st.builds(m.GetEvents, st.integers(1, 1000)),
 }
 messages = st.one_of(*MESSAGES.values())

@@ -21,7 +21,7 @@ from client.tasks import open_crew
 from core.errors import RefusedError
 from core.ids import ObjectId, PeerId, ShardRoot
 from core.limits import REQUEST_DEADLINE_S
-from core.ports import Address, Identity, Ports
+from core.ports import Address, Connection, Identity, Ports
 from daemon.admission import check_document
 from daemon.desk import Desk
 from daemon.documents import DocumentKind
@@ -33,7 +33,7 @@ from dht.records import PeerRecord, ProviderRecord
 from tests.sim.chance import SimChance
 from tests.sim.clock import START_S, SimClock
 from tests.sim.disk import SimDisk
-from tests.sim.drive import SimDrive
+from tests.sim.drive import PLENTY_BYTES, SimDrive
 from tests.sim.people import Person
 from tests.sim.pool import FIRST_PORT, FOLDER, copy_tree
 from tests.sim.world import SimNode, World
@@ -128,7 +128,8 @@ class WatchedPeers(Peers):
 
 
 class Bench:
-    """``tricks``: by peer's name, how it breaks its promises now (``TrickyDesk``)."""
+    """``tricks``: by peer's name, how it breaks its promises now: as ``TrickyDesk`` does, or ``mute``, which takes
+    connections and never greets."""
 
     def __init__(self, world: World, *, peers: int) -> None:
         self.world = world
@@ -177,13 +178,20 @@ class Bench:
         server = Server(me=home.identity, store=store, threads=ports.threads, handlers=handlers)
         # The one private name that is replaced: whatever a connection asks comes by here.
         server._desk = TrickyDesk(server._desk, lambda: self.tricks.get(made.name, ""))  # type: ignore[assignment]
-        await ports.net.serve(Address("127.0.0.1", port), server.serve_connection)
+
+        async def serve(connection: Connection) -> None:
+            if self.tricks.get(made.name) == "mute":
+                await trio.sleep_forever()
+            await server.serve_connection(connection)
+
+        await ports.net.serve(Address("127.0.0.1", port), serve)
 
     async def heal(self) -> None:
         """Whatever was wrong with peers is over; all that are down start again."""
         self.tricks.clear()
         for name, node in self.peers.items():
             node.drive.crash_at = None
+            node.drive.faults.capacity_bytes = PLENTY_BYTES
             self.world.fabric.resume(name)
             if not node.is_up:
                 node.start()

@@ -37,7 +37,7 @@ PEERS = 5
 GET_MAX_S = 15.0
 # A stuck peer costs a put up to DISK_DEADLINE_S for its manifest, and one more for its receipt.
 PUT_MAX_S = 600.0
-NEMESES = ("crash", "crash", "vanish", "few receipts", "manifest lost", "manifest lost", "hung", "stuck", "calm")
+NEMESES = ("crash", "vanish", "few receipts", "few receipts", "manifest lost", "full", "hung", "stuck", "calm")
 # No shard of these stories has fewer bytes of shares.
 SHARE_BYTES_MIN = 64
 
@@ -108,7 +108,8 @@ class PutStory:
     def strike(self, peer: PeerId, manifest: Manifest) -> None:
         """As a holder is given the manifest."""
         name = self.bench.names[peer]
-        if self.struck or self.nemesis not in ("vanish", "manifest lost", "stuck"):
+        drive = self.bench.peers[name].drive
+        if self.struck or self.nemesis not in ("vanish", "manifest lost", "full", "stuck"):
             return
         self.struck = True
         match self.nemesis:
@@ -118,8 +119,9 @@ class PutStory:
                 self.bench.stores[name].remove(self.chance.choice(mine))
             case "stuck":
                 self.bench.tricks[name] = "stuck"
+            case "full":
+                drive.faults.capacity_bytes = drive.used_bytes
             case _:
-                drive = self.bench.peers[name].drive
                 drive.crash_at = drive.operations + self.chance.randint(1, 6)
 
     def strike_holders(self, manifest: Manifest) -> None:
@@ -200,5 +202,3 @@ async def _put(seed: int) -> None:
 
 def put(seed: int) -> None:
     run_seeded(seed, _put, seed)
-
-

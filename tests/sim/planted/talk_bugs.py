@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
 
 from client.session import Pending, Session
 from client.tasks import first_error
-from core.errors import MoorageError, PeerUnavailableError
+from core.errors import MoorageError, PeerUnavailableError, ProtocolError
 from core.limits import REQUEST_DEADLINE_S
+from daemon.conversation import Conversation
+from daemon.desk import Desk
+from daemon.documents import DocumentKind
 from daemon.lane import Lane
 from tests.sim.planted.plant import plant, plants_of
 from wire.frames import FrameParser
-from wire.messages import Done, Failure, Message, UploadAbort, UploadCommit, parse_message
+from wire.messages import Done, Failure, Message, StoreManifest, StoreReceipt, UploadAbort, UploadCommit, parse_message
 
 DURABLE = "what is acknowledged is durable"
 ANSWERS = "an answer is that to its own question"
@@ -45,6 +49,14 @@ async def answered_before_written(self: Any, ended: Callable[[], None]) -> None:
         await self._drop()
 
 
+@plant(Desk, "_keep", story="put", bug="a holder acknowledges a paper that its disk refused", promise=DURABLE)
+async def refused_paper_acknowledged(self: Any, kind: DocumentKind, message: StoreManifest | StoreReceipt) -> Done:
+    data = bytes(message.body)
+    with suppress(MoorageError):
+        await self._threads.disk(self._store.documents.put, kind, message.object, data)
+    return Done()
+
+
 @plant(Session, "_receive_all", story="talk", bug="an answer goes to whoever has waited longest", promise=ANSWERS)
 async def longest_waiting_answered(self: Any, parser: FrameParser) -> None:
     while True:
@@ -67,6 +79,21 @@ async def longest_waiting_answered(self: Any, parser: FrameParser) -> None:
 )
 def number_used_anew(self: Any) -> int:
     return next(number for number in range(1, len(self._waiting) + 2) if number not in self._waiting)
+
+
+@plant(Conversation, "_answer", story="talk", bug="a holder answers under the newest number", promise=ANSWERS)
+async def newest_number_answered(self: Any, number: int, message: Message) -> None:
+    self._newest = number
+    try:
+        try:
+            answer = await self._desk.answer(self._remote, message)
+        except ProtocolError:
+            raise
+        except MoorageError as error:
+            answer = Failure.of(error)
+        await self._reply([(self._newest, answer)])
+    finally:
+        self._release(message)
 
 
 @plant(Session, "_watch", story="talk", bug="nobody notices that a peer has fallen silent", promise=PATIENCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -268,6 +269,47 @@ async def test_a_hung_peer_is_given_up_soon_although_pings_go_out(autojump_clock
         assert not session.usable
         with pytest.raises(PeerUnavailableError):
             await session.request(GetStatus())
+
+
+class WatchedConnection(MemoryConnection):
+    """Counts how often somebody looks what has moved, and loses its patience."""
+
+    looks = 0
+
+    @property
+    def moved_bytes(self) -> int:
+        self.looks += 1
+        assert self.looks <= 50, "a silent peer is looked at again and again in no time"
+        return super().moved_bytes
+
+
+async def hang_after_an_answer(answer_after_s: float) -> None:
+    """Of two requests one is answered, and the peer is given up for the other."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    session, far = Session(WatchedConnection(ours, PEER), hello()), RawClient(MemoryConnection(theirs, CALLER))
+
+    async def answer_once() -> None:
+        await far.hear()
+        number, _ = await far.hear()
+        await trio.sleep(answer_after_s)
+        await far.say(Done(), number)
+
+    async with trio.open_nursery() as nursery:
+        await far.say(hello(), 0)
+        await nursery.start(session.serve)
+        nursery.start_soon(answer_once)
+        answered, given_up = await gather(*[lambda: session.request(GetStatus()) for _ in range(2)])
+        assert isinstance(answered, Done)
+        assert isinstance(given_up, PeerUnavailableError)
+        assert session.hung
+
+
+async def test_a_hung_peer_is_looked_at_now_and_then_whatever_the_clock_rounds(autojump_clock: MockClock) -> None:
+    """What is left until a silence is long enough may be less than the clock can tell apart."""
+    chance = random.Random(5)
+    for _ in range(40):
+        await trio.sleep(chance.random())
+        await hang_after_an_answer(chance.random())
 
 
 async def test_a_peer_that_takes_no_bytes_either_is_given_up_as_soon(autojump_clock: MockClock) -> None:

@@ -236,7 +236,8 @@ class Put:
 
 class CarePool:
     def __init__(self, *, peers: int = 6, sites: int = 3, seed: int = 0, settings: Settings | None = None) -> None:
-        self.disk = SimDisk(SimDrive(seed, "pool"))
+        self.drive = SimDrive(seed, "pool")
+        self.disk = SimDisk(self.drive)
         self.clock = SimClock()
         chance = SimChance(seed, "pool")
         self.ports = Ports(self.disk, _no_net(), SimThreads(), self.clock, chance)
@@ -282,6 +283,16 @@ class CarePool:
     def restart(self, name: str) -> None:
         """Its care begins anew, from what is on its disk."""
         self._care_for(self.peers[name])
+
+    def cut_power(self) -> None:
+        """All at once: whatever was not durable is at risk. Everybody begins anew from what is there."""
+        self.drive.cut_power()
+        self.disk = SimDisk(self.drive)
+        self.ports = self.ports._replace(disk=self.disk)
+        self.peers = {name: self._peer(name, peer.home.folder) for name, peer in self.peers.items()}
+        self.by_id = {item.peer: item for item in self.peers.values()}
+        for item in self.peers.values():
+            self._care_for(item)
 
     def _complain(self, line: str) -> None:
         if "care-failed" in line:

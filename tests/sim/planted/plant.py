@@ -27,7 +27,7 @@ class Plant:
     def planted(self) -> Generator[None]:
         """The defect is in place inside."""
         # What a subclass inherits would otherwise stay behind as its own.
-        sound = vars(self.owner)[self.attribute]
+        sound: object = self.owner.__dict__[self.attribute]
         setattr(self.owner, self.attribute, self.defective)
         try:
             yield

@@ -7,7 +7,7 @@ Reasons to come sooner: a reader met damage, or a silent holder's grace has ende
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -40,18 +40,18 @@ class Turn:
 
 
 def next_turn(
-    entries: Mapping[ObjectId, CareEntry], *, period_s: float, hurry_since_s: float, now_s: float
+    entries: Mapping[ObjectId, CareEntry], *, period_s: float, hurried: Collection[ObjectId], now_s: float
 ) -> Turn | None:
-    """The object that is due first. Those last seen before ``hurry_since_s`` are due at once, the weakest first."""
+    """The object that is due first. Those ``hurried`` are due at once, the weakest first."""
 
-    def due_s(entry: CareEntry) -> float:
+    def due_s(name: ObjectId, entry: CareEntry) -> float:
+        if name in hurried:
+            return 0.0
         # After a clock was set back, what was seen in the future was seen now.
         seen_s = min(float(entry.checked_s), now_s)
-        if seen_s < hurry_since_s:
-            return 0.0
         return seen_s + (min(AGAIN_AFTER_S, period_s) if entry.open_since_s else period_s)
 
-    turns = [(due_s(entry), entry.spare, name) for name, entry in entries.items()]
+    turns = [(due_s(name, entry), entry.spare, name) for name, entry in entries.items()]
     if not turns:
         return None
     due, _, name = min(turns)
@@ -89,7 +89,8 @@ class Schedule:
         self._minute_of_day = minute_of_day
         self._turns = turns
         self._suspects = suspects
-        self._hurry_since_s = 0
+        self._hurried: set[ObjectId] = set()
+        """Objects, not a time: clocks are set back, and all looks would seem to be older than it."""
         self._suspect_at = float("inf")
         self._tidy_every_s = min(settings.period_s, TIDY_EVERY_MAX_S)
         self._tidy_at_s = clock.now() + self._random.uniform(0.0, self._tidy_every_s)
@@ -102,8 +103,7 @@ class Schedule:
 
     def hurry(self) -> None:
         """A peer was given up: every object is looked at once, now."""
-        # In whole seconds, as looks are noted: one that ends in this very second is not due again.
-        self._hurry_since_s = int(self._clock.now())
+        self._hurried = set(self._book.entries())
         self._wake.set()
 
     async def run(self) -> None:
@@ -134,7 +134,7 @@ class Schedule:
             turn = next_turn(
                 self._book.entries(),
                 period_s=self._settings.period_s,
-                hurry_since_s=self._hurry_since_s,
+                hurried=self._hurried,
                 now_s=now_s,
             )
             if now_s >= self._tidy_at_s:
@@ -148,6 +148,7 @@ class Schedule:
         return WAKE_MAX_S
 
     async def _visit(self, name: ObjectId) -> None:
+        self._hurried.discard(name)
         try:
             async with self._turns.step():
                 # Not before an ordered job is done; then step by step.

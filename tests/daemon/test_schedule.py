@@ -39,27 +39,27 @@ def entry(age_s: float, *, spare: int = 2, open_s: int = 0) -> CareEntry:
 
 
 @pytest.mark.parametrize(
-    ("entries", "hurry_since_s", "name", "due_in_s"),
+    ("entries", "hurried", "name", "due_in_s"),
     [
-        ({A: entry(10), B: entry(20)}, 0, B, WEEK_S - 20),
-        ({A: entry(WEEK_S + 5), B: entry(WEEK_S + 9)}, 0, B, -9),
-        ({A: entry(10), B: entry(20, open_s=NOW_S - 20)}, 0, B, AGAIN_AFTER_S - 20),
-        ({A: entry(10), B: entry(20, spare=0)}, NOW_S, B, -NOW_S),
-        ({A: entry(10), B: entry(-5000)}, 0, A, WEEK_S - 10),
-        ({B: entry(-WEEK_S)}, 0, B, WEEK_S),
+        ({A: entry(10), B: entry(20)}, [], B, WEEK_S - 20),
+        ({A: entry(WEEK_S + 5), B: entry(WEEK_S + 9)}, [], B, -9),
+        ({A: entry(10), B: entry(20, open_s=NOW_S - 20)}, [], B, AGAIN_AFTER_S - 20),
+        ({A: entry(10), B: entry(20, spare=0), C: entry(0, spare=0)}, [A, B], B, -NOW_S),
+        ({A: entry(10), B: entry(-5000)}, [], A, WEEK_S - 10),
+        ({B: entry(-WEEK_S)}, [], B, WEEK_S),
     ],
     ids=["the oldest", "overdue", "again soon", "in a hurry: the weakest", "seen in the future", "a clock set back"],
 )
 def test_whose_turn_it_is(
-    entries: dict[ObjectId, CareEntry], hurry_since_s: int, name: ObjectId, due_in_s: float
+    entries: dict[ObjectId, CareEntry], hurried: list[ObjectId], name: ObjectId, due_in_s: float
 ) -> None:
-    turn = next_turn(entries, period_s=WEEK_S, hurry_since_s=hurry_since_s, now_s=NOW_S)
+    turn = next_turn(entries, period_s=WEEK_S, hurried=hurried, now_s=NOW_S)
     assert turn is not None
     assert (turn.object, turn.due_s - NOW_S) == (name, due_in_s)
 
 
 def test_with_nothing_held_it_is_nobodys_turn() -> None:
-    assert next_turn({}, period_s=WEEK_S, hurry_since_s=0, now_s=NOW_S) is None
+    assert next_turn({}, period_s=WEEK_S, hurried=(), now_s=NOW_S) is None
 
 
 # --- silence ------------------------------------------------------------------------------------
@@ -345,7 +345,7 @@ def test_what_a_disk_that_takes_no_writes_holds_gets_its_turn(faults: DiskFaults
     with pytest.raises(OSError, match=r"No space|Read-only"):
         book.note_all({A: entry(10), B: entry(30)})
     assert book.entries() == {A: entry(10), B: entry(30)}
-    turn = next_turn(book.entries(), period_s=WEEK_S, hurry_since_s=0, now_s=NOW_S)
+    turn = next_turn(book.entries(), period_s=WEEK_S, hurried=(), now_s=NOW_S)
     assert turn is not None
     assert turn.object == B
 

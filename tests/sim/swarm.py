@@ -34,6 +34,7 @@ from tests.sim.oracle import Evidence, judge, shard_of
 from tests.sim.patches import replaced
 from tests.sim.pool import SimPool
 from tests.sim.profiles import Profile
+from tests.sim.pulse import Pulse
 from tests.sim.truth import Truth, ViolationError
 from tests.sim.work import Work
 from tests.sim.world import World
@@ -85,6 +86,7 @@ class Swarm:
         self._bug_lines: list[str] = []
         self._last: deque[str] = deque(maxlen=events_max)
         self._log = hashlib.blake2b(digest_size=16)
+        self.pulse = Pulse()
         self._writes = 0
         self._truth: Truth | None = None
         self._nemesis: Nemesis | None = None
@@ -172,6 +174,8 @@ class Swarm:
             self._nemesis = Nemesis(world, truth, self._note)
             for name, node in pool.peers.items():
                 node.drive.on_step = functools.partial(self._count_write, name)
+            trio.lowlevel.add_instrument(self.pulse)
+            world.nursery.start_soon(self.pulse.watch)
             await pool.start()
             pool.client_node.start()
             await self.nemesis.run(self.schedule)

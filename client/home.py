@@ -13,7 +13,7 @@ from anchor.roster import Roster, parse_roster
 from core.errors import HomeError, MoorageError
 from core.identity import key_from_seed, public_bytes, read_certificate
 from core.ports import Clock, Disk, Identity
-from core.sealing import KEY_BYTES, SEALING_SEED_BYTES
+from core.sealing import KEY_BYTES, SEALING_SEED_BYTES, sealing_public_key
 from core.version import VERSION
 from wire.message import PROTOCOL_VERSION, Hello
 
@@ -117,6 +117,28 @@ def _load_identity(disk: Disk, folder: str, roster: Roster, key: Ed25519PrivateK
     return identity
 
 
+def _load_organisation(disk: Disk, folder: str, roster: Roster, identity: Identity) -> OrganisationKeys:
+    """Its keys are those that the roster has: what is sealed for a key with a flipped bit is lost with that home."""
+    manifest_key = key_from_seed(read_home_file(disk, folder, ORGANISATION_FILE, exact_bytes=KEY_BYTES))
+    sealing_seed = read_home_file(disk, folder, SEALING_FILE, exact_bytes=SEALING_SEED_BYTES)
+    known = roster.organisation_of_key(public_bytes(manifest_key))
+    if known is None or known.name != identity.organisation:
+        raise _not_on_roster(folder, ORGANISATION_FILE, identity.organisation)
+    if known.sealing_key != sealing_public_key(sealing_seed):
+        raise _not_on_roster(folder, SEALING_FILE, identity.organisation)
+    return OrganisationKeys(
+        manifest_key=manifest_key,
+        sealing_seed=sealing_seed,
+        convergence_secret=read_home_file(disk, folder, CONVERGENCE_FILE, exact_bytes=KEY_BYTES),
+    )
+
+
+def _not_on_roster(folder: str, name: str, organisation: str) -> HomeError:
+    return HomeError(
+        f"{folder}/{name} is not the key that the roster has of {organisation}: restore it from its backup"
+    )
+
+
 def load_home(disk: Disk, folder: str, clock: Clock) -> Home:
     """Read a home.
 
@@ -131,18 +153,15 @@ def load_home(disk: Disk, folder: str, clock: Clock) -> Home:
     except MoorageError as error:
         raise HomeError(f"{folder}/{ROSTER_FILE}: {error}") from error
     tls_key = _load_tls_key(disk, folder)
+    identity = _load_identity(disk, folder, roster, tls_key, clock)
     organisation = None
     if disk.stat(os.path.join(folder, ORGANISATION_FILE)) is not None:
-        organisation = OrganisationKeys(
-            manifest_key=key_from_seed(read_home_file(disk, folder, ORGANISATION_FILE, exact_bytes=KEY_BYTES)),
-            sealing_seed=read_home_file(disk, folder, SEALING_FILE, exact_bytes=SEALING_SEED_BYTES),
-            convergence_secret=read_home_file(disk, folder, CONVERGENCE_FILE, exact_bytes=KEY_BYTES),
-        )
+        organisation = _load_organisation(disk, folder, roster, identity)
     return Home(
         folder=folder,
         roster=roster,
         roster_file=roster_file,
-        identity=_load_identity(disk, folder, roster, tls_key, clock),
+        identity=identity,
         tls_key=tls_key,
         ledger=LedgerKeys(
             log_seed=read_home_file(disk, folder, LOG_FILE, exact_bytes=KEY_BYTES),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from tests.sim.truth import ViolationError
@@ -23,10 +25,12 @@ class Pulse(trio.abc.Instrument):
         del task
         self._steps += 1
 
-    async def watch(self) -> None:
+    async def watch(self, look: Callable[[], None]) -> None:
+        """``look`` is called once a window, and may raise, too."""
         while True:
             before = self._steps
             await trio.sleep(WINDOW_S)
+            look()
             self.most = max(self.most, self._steps - before)
             if self.most > STEPS_MAX:
                 raise ViolationError(f"{self.most} steps of tasks within {WINDOW_S:g} s: something does not pause")

@@ -24,6 +24,7 @@ from daemon.node import Node, open_node
 from daemon.settings import NetworkSettings, Settings
 from dht.config import DhtConfig
 from tests.sim.afflict import USUAL_NET_S, Nemesis
+from tests.sim.bounds import check_bounds
 from tests.sim.chance import derive
 from tests.sim.determinism import run_seeded
 from tests.sim.drive import DiskFaults
@@ -139,6 +140,12 @@ class Swarm:
         self._note(f"{name} wrote {root.short}{' needlessly' if needless else ''}")
         self.verdict.needless += needless
 
+    def _check_bounds(self) -> None:
+        for name, node in self.nodes.items():
+            if self._truth_there().node(name).is_up:
+                check_bounds(name, node)
+                self.verdict.checks["looks at limits"] += 1
+
     def _is_had_elsewhere(self, truth: Truth, name: str, root: ShardRoot) -> bool:
         """Whether somebody has the shard whole who is honest and not silent for longer than its grace."""
         grace_s = self.profile.repair.grace_s
@@ -175,7 +182,7 @@ class Swarm:
             for name, node in pool.peers.items():
                 node.drive.on_step = functools.partial(self._count_write, name)
             trio.lowlevel.add_instrument(self.pulse)
-            world.nursery.start_soon(self.pulse.watch)
+            world.nursery.start_soon(self.pulse.watch, self._check_bounds)
             await pool.start()
             pool.client_node.start()
             await self.nemesis.run(self.schedule)

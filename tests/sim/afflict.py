@@ -92,7 +92,7 @@ class Nemesis:
                 await self._wait_down(node)
             node.drive.crash_at = None
         await trio.sleep(fault.length_s)
-        if not node.is_up:
+        if not node.is_up and not self._healed:
             node.start()
 
     @staticmethod

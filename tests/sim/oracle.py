@@ -254,8 +254,8 @@ async def _check_leaks(evidence: Evidence) -> None:
         raise ViolationError(f"{fewest_tasks} tasks of {peers} quiet peers with {fewest_links} connections")
     for name, node in evidence.nodes.items():
         statistics = node.store.statistics()
-        incoming = SimDisk(_copy(evidence.truth.node(name).drive, evidence.truth.path(name, "incoming")).drive)
-        left = incoming.list_folder(evidence.truth.path(name, "incoming"))
+        # As it is seen: a name whose removal a failed sync left open may come back, and the next start clears it.
+        left = sorted(evidence.truth.node(name).drive.folder(evidence.truth.path(name, "incoming")).live)
         if left or statistics.uploads:
             raise ViolationError(f"{name} has {statistics.uploads} uploads and {left} on their way when all is quiet")
     evidence.checks["peers without leaks"] += peers

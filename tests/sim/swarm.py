@@ -106,7 +106,11 @@ class Swarm:
                 async with open_node(ports, loaded, settings, functools.partial(self._line, home.name)) as node:
                     make_liar(node, lambda: self.nemesis.lies.get(home.name, ""))
                     self.nodes[home.name] = node
-                    await trio.sleep_forever()
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        # Whoever looks at it later looks at a machine that may be down.
+                        del self.nodes[home.name]
             except (MoorageError, OSError) as error:
                 self._note(f"{home.name} does not start: {type(error).__name__}")
             await trio.sleep(RESTART_S)
@@ -211,7 +215,6 @@ class Swarm:
         for node in pool.world.nodes.values():
             if node.is_up:
                 node.crash()
-        self.nodes.clear()
         await trio.sleep(RESTART_S)
         self.nemesis.heal()
         await trio.sleep(60.0)

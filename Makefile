@@ -42,9 +42,10 @@ test: $(STAMP) ## the fast tests
 coverage: $(STAMP) ## branch coverage of the fast tests that need no processes
 	$(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow' --ignore tests/integration --cov --cov-report=term:skip-covered
 
-slow: $(STAMP) ## real processes under load, minutes long
+slow: $(STAMP) ## real processes under load, a thousand kills, every byte changed: about half an hour
 	$(BIN)/pytest -q -m slow
 	$(BIN)/pytest -q -n 2 -m 'not slow' --hypothesis-profile thorough tests/core tests/wire tests/anchor tests/dht tests/client
+	$(BIN)/python -m tests.chaos kills --kills 1000 --patience 1500
 
 # CHAOS="kills --kills 1000" plays one scenario for longer; CHAOS=--list names them.
 chaos: $(STAMP) ## the installed wheel killed, starved, cut off from power and from its peers, about 10 minutes

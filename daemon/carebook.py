@@ -38,8 +38,10 @@ class CareEntry:
     health: Health | None
     """None: the object waits for its first look; ``checked_s`` is only its place in the queue."""
     spare: int
+    again: bool = False
+    """Another peer should be mending it: look again soon whether it has."""
     open_since_s: int = 0
-    """Since when another peer should be mending it (0: none should): look again soon whether it has."""
+    """Since when it has been waiting to be mended, whatever it waited for; 0: it was whole, or nobody has seen it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,11 @@ class CareBook:
         """As of now; later notes make a new mapping, so that any task may walk this one."""
         return self._entries
 
-    def seen(self, name: ObjectId, now_s: int) -> None:
-        """Put the object at the end of the queue, if its look has not done so."""
+    def seen(self, name: ObjectId, began_s: int) -> None:
+        """Put the object at the end of the queue, if its look, which began then, has not done so."""
         entry = self._entries.get(name)
-        if entry is not None and entry.checked_s < now_s:
-            self.note(name, replace(entry, checked_s=now_s, open_since_s=0))
+        if entry is not None and entry.checked_s < began_s:
+            self.note(name, replace(entry, checked_s=began_s, again=False))
 
     def summary(self, names: Sequence[ObjectId]) -> CareSummary:
         """Over the objects that are held now."""
@@ -145,6 +147,7 @@ def _pack_entry(entry: CareEntry) -> bytes:
             "health": entry.health.value if entry.health else "",
             # The schema's integers have no sign.
             "spare": max(0, entry.spare + SPARE_MAX),
+            "again": entry.again,
             "open": entry.open_since_s,
         }
     )
@@ -162,7 +165,9 @@ def _parse_entry(data: bytes) -> CareEntry:
         verified_s=fields.integer("verified", high=SECONDS_MAX),
         health=health,
         spare=fields.integer("spare", high=2 * SPARE_MAX) - SPARE_MAX,
-        open_since_s=fields.integer("open", high=SECONDS_MAX),
+        again=fields.flag("again"),
+        # Entries of the first builds lack it.
+        open_since_s=fields.integer("open", high=SECONDS_MAX) if fields.has("open") else 0,
     )
     fields.end()
     return entry

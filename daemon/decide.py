@@ -165,7 +165,7 @@ def is_my_turn(place: int, *, waited_s: float, period_s: float) -> bool:
 
     One that answers and never repairs (it cannot reach the others, or it lies) holds nobody up for longer.
     """
-    return waited_s >= place * period_s
+    return place == 0 or waited_s >= place * period_s
 
 
 def not_repaired(object_id: ObjectId, manifest: Manifest, plan: RepairPlan) -> list[Finding]:

@@ -161,5 +161,17 @@ def remove_unless_named(store: ShardStore, root: ShardRoot, names: Collection[Ob
     return store.remove(root, unless=named_meanwhile)
 
 
+def remove_damaged(store: ShardStore, root: ShardRoot) -> bool:
+    """Delete the shard if it is damaged, looking once more; False when it is whole, or newer. Blocks.
+
+    In one job: what stays in quarantine beside a good copy elsewhere nobody would look at again. Raises as
+    ``ShardStore.quarantine``.
+    """
+    if not store.quarantine(root):
+        return False
+    store.discard_quarantined(root)
+    return True
+
+
 def _manifest_here(store: ShardStore, name: ObjectId) -> Manifest:
     return parse_manifest(store.documents.get("manifest", name), expected=name)

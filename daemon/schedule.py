@@ -49,7 +49,10 @@ def next_turn(
             return 0.0
         # After a clock was set back, what was seen in the future was seen now.
         seen_s = min(float(entry.checked_s), now_s)
-        return seen_s + (min(AGAIN_AFTER_S, period_s) if entry.open_since_s else period_s)
+        if not entry.again:
+            return seen_s + period_s
+        # Twice as late each time: what nobody can mend, for want of a peer, is not read again every hour for weeks.
+        return seen_s + min(period_s, max(AGAIN_AFTER_S, seen_s - entry.open_since_s))
 
     turns = [(due_s(name, entry), entry.spare, name) for name, entry in entries.items()]
     if not turns:
@@ -89,6 +92,7 @@ class Schedule:
         self._minute_of_day = minute_of_day
         self._turns = turns
         self._suspects = suspects
+        self._hurry = False
         self._hurried: set[ObjectId] = set()
         """Objects, not a time: clocks are set back, and all looks would seem to be older than it."""
         self._suspect_at = float("inf")
@@ -103,7 +107,7 @@ class Schedule:
 
     def hurry(self) -> None:
         """A peer was given up: every object is looked at once, now."""
-        self._hurried = set(self._book.entries())
+        self._hurry = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -130,6 +134,9 @@ class Schedule:
             for name in await self._suspects():
                 await self._visit(name)
         while self._in_window():
+            if self._hurry:
+                # Not before all are enrolled.
+                self._hurry, self._hurried = False, set(self._book.entries())
             now_s = self._clock.now()
             turn = next_turn(
                 self._book.entries(),
@@ -149,21 +156,22 @@ class Schedule:
 
     async def _visit(self, name: ObjectId) -> None:
         self._hurried.discard(name)
+        began_s = int(self._clock.now())
         try:
             async with self._turns.step():
                 # Not before an ordered job is done; then step by step.
                 pass
             await self._sweeper.sweep([name], full=False, grace=True, by_order=False)
         except Exception:  # whatever became of it, its next turn comes in a period: it cannot hold up the others
-            await self._seen(name)
+            await self._seen(name, began_s)
             raise
-        await self._seen(name)
+        await self._seen(name, began_s)
         await self._sweeper.anchor_counts(period_s=self._settings.period_s)
 
-    async def _seen(self, name: ObjectId) -> None:
+    async def _seen(self, name: ObjectId, began_s: int) -> None:
         # On a disk that takes no writes the book knows it until the daemon ends: what is there is looked after.
         with suppress(OSError):
-            await self._threads.disk(self._book.seen, name, int(self._clock.now()))
+            await self._threads.disk(self._book.seen, name, began_s)
 
     def _enrol(self, names: Sequence[ObjectId]) -> None:
         """Give new objects a turn within the period; forget those that are gone."""

@@ -136,13 +136,15 @@ class Sweeper:
     async def _mend_weakest(self, report: SweepReport, pending: list[Seen], *, grace: bool, by_order: bool) -> None:
         weakest = min(pending, key=lambda seen: (seen.spare, seen.object))
         pending.remove(weakest)
-        waited_s = self._waited_s(weakest.object)
+        waited_s = self._clock.now() - self._open_since_s(weakest.object)
         mended = await self._visitor.mend(weakest, grace=grace, by_order=by_order, waited_s=waited_s)
         await self._conclude(report, weakest, mended)
 
-    def _waited_s(self, name: ObjectId) -> float:
+    def _open_since_s(self, name: ObjectId) -> int:
+        """In the past also when the clock was ahead then."""
+        now_s = int(self._clock.now())
         before = self._book.get(name)
-        return self._clock.now() - before.open_since_s if before and before.open_since_s else 0.0
+        return min(before.open_since_s, now_s) if before and before.open_since_s else now_s
 
     async def _conclude(self, report: SweepReport, seen: Seen, mended: Mended | None) -> None:
         """Write down one object's look and repair, durably, before the next one's."""
@@ -167,10 +169,10 @@ class Sweeper:
             lasting = any(finding.kind in _LASTING for finding in findings)
             waits = mended is not None and mended.waits
             healed = not (unrepaired or _unmended_papers(findings, repairs))
-            await self._remember(seen, states, healed=healed, others_turn=not (healed or lasting or waits))
+            await self._remember(seen, states, healed=healed, again=not (healed or lasting or waits))
 
-    async def _remember(self, seen: Seen, states: Sequence[ShardState], *, healed: bool, others_turn: bool) -> None:
-        """``healed``: all that was found is mended. ``others_turn``: another peer should mend it.
+    async def _remember(self, seen: Seen, states: Sequence[ShardState], *, healed: bool, again: bool) -> None:
+        """``healed``: all that was found is mended. ``again``: another peer should mend it.
 
         ``verified_s`` waits for a look that finds nothing at all.
         """
@@ -183,7 +185,8 @@ class Sweeper:
             verified_s=now_s if found is Health.FULL else before.verified_s if before else 0,
             health=Health.FULL if healed else found,
             spare=replace(seen.examination, states=tuple(states)).spare,
-            open_since_s=(before.open_since_s if before else 0) or now_s if others_turn else 0,
+            again=again,
+            open_since_s=0 if healed else self._open_since_s(seen.object),
         )
         try:
             await self._threads.disk(self._book.note, seen.object, entry)

@@ -15,7 +15,7 @@ from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
 from core.ports import Chance, Clock, Threads
 from daemon.decide import is_my_turn, place_in_order, superfluous
-from daemon.guests import Guests, ours_by_manifests, remove_unless_named
+from daemon.guests import Guests, ours_by_manifests, remove_damaged, remove_unless_named
 from daemon.repair import Mended, Repairer
 from daemon.scrub import Scrubbed, Scrubber
 from daemon.shelf import Shelf, Shelved
@@ -213,11 +213,9 @@ class Visitor:
         done: list[Finding] = []
         for state in superfluous(self._me, spoilt, states):
             try:
-                # The store looks again: a whole shard is never set aside.
-                if await self._is_shown(subject, state) and await self._threads.disk(
-                    self._store.quarantine, state.root
-                ):
-                    await self._threads.disk(self._store.discard_quarantined, state.root)
+                if not await self._is_shown(subject, state):
+                    continue
+                if await self._threads.disk(remove_damaged, self._store, state.root):
                     detail = f"a damaged copy: {state.holder.short} has it whole"
                     done.append(self._removed(subject, state, detail))
             except MoorageError:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 import trio
 
-from anchor.leaf import SweepLeaf, parse_leaf
+from anchor.leaf import RelocateLeaf, SweepLeaf, parse_leaf
 from client.care import CareReport, parse_report
 from client.health import Health
 from client.ledger import open_log
@@ -22,6 +22,7 @@ from core.limits import CHUNK_BYTES
 from core.ports import Identity
 from daemon.decide import Rebuild
 from daemon.rebuild import Rebuilder, Rebuilt
+from daemon.repair import Mended
 from daemon.settings import RepairSettings, Settings, SweepSettings
 from daemon.tally import ANCHOR_EVERY_MIN_S
 from daemon.visit import Seen, Visitor
@@ -585,6 +586,39 @@ async def test_a_first_holder_finds_the_last_receipt_at_a_guest(autojump_clock: 
         await pool.job(first.name)
     assert first.store.documents.get("receipt", put.object) == put.receipt_file
     assert first.store.documents.get("manifest", put.object) == put.manifest_file
+
+
+async def test_a_holder_that_never_repairs_does_not_keep_others_from_it(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(sweep=SweepSettings(period_days=0.5), repair=RepairSettings(grace_hours=3.0))
+    pool = CarePool(peers=9, settings=settings)
+    put = pool.put([1000])
+    order = take_over_order(put.object, put.manifest.holders())
+    lazy, gone = order[0], pool.by_id[order[-1]]
+    mend = Visitor.mend
+
+    async def put_off(visitor: Visitor, seen: Seen, *, grace: bool, by_order: bool, waited_s: float) -> Mended:
+        if visitor._me != lazy:
+            return await mend(visitor, seen, grace=grace, by_order=by_order, waited_s=waited_s)
+        assert seen.examination is not None
+        return Mended(seen.examination.states, done=(), undone=(), waits=False, read_bytes=0, sent_bytes=0)
+
+    monkeypatch.setattr(Visitor, "mend", put_off)
+    gone.state = "down"
+    async with pool.caring():
+        await trio.sleep(0.6 * DAY_S)
+        assert not pool.provided, "somebody was faster than its turn"
+        await trio.sleep(1.4 * DAY_S)
+    assert pool.provided, "nobody took over"
+    logs = {peer.peer: open_log(pool.disk, peer.home) for peer in pool.peers.values()}
+    movers = {
+        peer
+        for peer, log in logs.items()
+        if any(isinstance(parse_leaf(leaf).leaf, RelocateLeaf) for leaf in log.leaves(0, log.size()))
+    }
+    assert len(movers) == 1
+    assert movers < set(order[1:])
 
 
 async def test_a_clock_that_is_set_back_after_a_peer_was_given_up_makes_no_storm_of_looks(

@@ -232,7 +232,8 @@ def test_a_holder_that_lost_the_manifest_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "waited_s", "mine"), [(0, 0, True), (1, 0, False), (1, 99, False), (1, 100, True), (2, 199, False)]
+    ("place", "waited_s", "mine"),
+    [(0, 0, True), (0, -5, True), (1, 0, False), (1, 99, False), (1, 100, True), (2, 199, False)],
 )
 def test_a_holder_that_never_repairs_is_waited_for_a_period(place: int, waited_s: float, mine: bool) -> None:
     assert is_my_turn(place, waited_s=waited_s, period_s=100.0) is mine

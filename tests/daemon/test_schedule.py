@@ -34,8 +34,10 @@ P, Q = (PeerId(bytes([number]) * 32) for number in range(2))
 SWEEP = StartJob("sweep", False, True, ())
 
 
-def entry(age_s: float, *, spare: int = 2, open_s: int = 0) -> CareEntry:
-    return CareEntry(int(NOW_S - age_s), 0, Health.FULL, spare, open_s)
+def entry(age_s: float, *, spare: int = 2, open_s: float | None = None) -> CareEntry:
+    """``open_s``: for how long somebody else should have mended it."""
+    seen_s = int(NOW_S - age_s)
+    return CareEntry(seen_s, 0, Health.FULL, spare, open_s is not None, 0 if open_s is None else int(NOW_S - open_s))
 
 
 @pytest.mark.parametrize(
@@ -43,12 +45,23 @@ def entry(age_s: float, *, spare: int = 2, open_s: int = 0) -> CareEntry:
     [
         ({A: entry(10), B: entry(20)}, [], B, WEEK_S - 20),
         ({A: entry(WEEK_S + 5), B: entry(WEEK_S + 9)}, [], B, -9),
-        ({A: entry(10), B: entry(20, open_s=NOW_S - 20)}, [], B, AGAIN_AFTER_S - 20),
+        ({A: entry(10), B: entry(20, open_s=20)}, [], B, AGAIN_AFTER_S - 20),
+        ({A: entry(10), B: entry(20, open_s=20_020)}, [], B, 20_000 - 20),
+        ({A: entry(10), B: entry(20, open_s=9 * WEEK_S)}, [], B, WEEK_S - 20),
         ({A: entry(10), B: entry(20, spare=0), C: entry(0, spare=0)}, [A, B], B, -NOW_S),
         ({A: entry(10), B: entry(-5000)}, [], A, WEEK_S - 10),
         ({B: entry(-WEEK_S)}, [], B, WEEK_S),
     ],
-    ids=["the oldest", "overdue", "again soon", "in a hurry: the weakest", "seen in the future", "a clock set back"],
+    ids=[
+        "the oldest",
+        "overdue",
+        "again soon",
+        "again less soon",
+        "again in a period",
+        "in a hurry: the weakest",
+        "seen in the future",
+        "a clock set back",
+    ],
 )
 def test_whose_turn_it_is(
     entries: dict[ObjectId, CareEntry], hurried: list[ObjectId], name: ObjectId, due_in_s: float
@@ -156,7 +169,7 @@ def test_the_book_is_the_same_after_a_restart_and_forgets_what_is_damaged() -> N
     book = CareBook(disk, "/care")
     book.load()
     book.note(A, CareEntry(NOW_S, NOW_S - 5, Health.FULL, 2))
-    book.note(B, CareEntry(NOW_S, 0, Health.LOST, -4, open_since_s=NOW_S - 9))
+    book.note(B, CareEntry(NOW_S, 0, Health.LOST, -4, again=True, open_since_s=NOW_S - 9))
     book.note(C, CareEntry(NOW_S, 0, None, 0))
     again = CareBook(disk, "/care")
     again.load()

@@ -38,7 +38,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--trace", action="store_true", help="show all events of every seed")
     parser.add_argument("--jobs", type=int, default=1, help="so many universes at once, a process each")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.write_schedule and (arguments.seed is None or arguments.profile == "both"):
+        parser.error("--write-schedule needs --seed and --profile storm or long")
+    return arguments
 
 
 def _seeds(arguments: argparse.Namespace) -> Iterator[int]:
@@ -125,7 +128,7 @@ def main() -> int:
     verdicts: list[Verdict] = []
     began = time.monotonic()
     if arguments.write_schedule:
-        (profile,) = _profiles(arguments, arguments.seed)
+        profile = PROFILES[arguments.profile]
         schedule = make_schedule(arguments.seed, profile, peer_names(profile))
         arguments.write_schedule.write_text(schedule_text(schedule))
     for verdict in verdicts_of(_trials(arguments), arguments.jobs):

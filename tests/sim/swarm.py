@@ -167,6 +167,12 @@ class Swarm:
     # --- the story ----------------------------------------------------------------------------------
 
     async def main(self) -> None:
+        trio.lowlevel.add_instrument(self.pulse)
+        with self.pulse.scope:
+            await self._story()
+        self.pulse.check()
+
+    async def _story(self) -> None:
         profile, chance = self.profile, derive(self.seed, "swarm/world")
         ordered = chance.random() < 0.5
         lost_p = chance.choice((0.0, 0.3, 0.9))
@@ -185,7 +191,6 @@ class Swarm:
             self._nemesis = Nemesis(world, truth, self._note)
             for name, node in pool.peers.items():
                 node.drive.on_step = functools.partial(self._count_write, name)
-            trio.lowlevel.add_instrument(self.pulse)
             world.nursery.start_soon(self.pulse.watch, self._check_bounds)
             await pool.start()
             pool.client_node.start()

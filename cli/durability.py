@@ -63,7 +63,8 @@ def durability_value(statement: Durability, names: Names) -> dict[str, object]:
         },
         "loss": _loss_value(statement.forecast),
         "no_loss_figure": statement.no_forecast or None,
-        "assuming": _hazards_value(statement.hazards) | {"told_by_holders": statement.told},
+        "assuming": _hazards_value(statement.hazards)
+        | {"told_by_holders": statement.told, "holders": len(statement.holders)},
         "plan": plan_command(statement) or None,
         "findings": [finding_value(finding, names) for finding in seen.findings],
     }

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from cli.care import Names, finding_line
 from cli.plan import PEERS_MAX, probability_text
 from client.health import Status
-from client.statement import Durability, Holder
+from client.statement import Durability, Holder, too_long
 from core.errors import NotEnoughPeersError
 from erasure.durability_closed import nines
 from erasure.durability_plan import DAY, HOUR
@@ -150,11 +150,10 @@ def _nines(probability: float) -> str:
 
 def assuming_lines(statement: Durability) -> list[str]:
     hazards = statement.hazards
-    whose = "by its holders' settings and last looks" if statement.told else "defaults, since no holder told its own"
     unread = "" if statement.examination.full else "that what was not read just now is whole too, "
     lines = [
         f"assuming {unread}a look every {hazards.sweep / DAY:.3g} days, a grace of {hazards.grace / HOUR:.3g} hours, "
-        f"a full peer rebuilt in {hazards.repair / HOUR:.3g} hours ({whose}),",
+        f"a full peer rebuilt in {hazards.repair / HOUR:.3g} hours ({_whose(statement)}),",
         f"  and, measured by nobody here, in a year {_percent(hazards.loud)} of peers and {_percent(hazards.site)} of "
         f"sites lost and replaced within {hazards.replace / DAY:.3g} and {hazards.site_replace / DAY:.3g} days, "
         f"{_percent(hazards.silent)} of shares lost unnoticed, {_percent(hazards.common)} of a common-mode event that "
@@ -169,8 +168,19 @@ def assuming_lines(statement: Durability) -> list[str]:
     return [*lines, f"to assume otherwise: {command}"]
 
 
+def _whose(statement: Durability) -> str:
+    told, holders = statement.told, len(statement.holders)
+    if not told:
+        return "defaults, since no holder told its own; no look is known since it was stored"
+    if told == holders:
+        return "by its holders' settings and last looks"
+    return f"by the settings and last looks of {told} of {holders} holders, look and grace no shorter than the defaults"
+
+
 def plan_command(statement: Durability) -> str:
-    """The same figure from ``plan``, for a whole object. Empty where plan would place the shares otherwise."""
+    """The same figure from ``plan``, for a whole object. Empty where plan would place shares otherwise, or refuse."""
+    if too_long(statement.hazards):
+        return ""
     scheme, peers = statement.examination.scheme, statement.peers
     try:
         planned = shares_per_site(scheme, peers)

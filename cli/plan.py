@@ -13,7 +13,10 @@ from core.errors import EXIT_OK, NotEnoughPeersError, TargetError, UsageError
 from core.limits import MIB
 from erasure.durability_plan import (
     DAY,
+    GRACE_HOURS_MAX,
     HOUR,
+    REPAIR_HOURS_MAX,
+    SWEEP_DAYS_MAX,
     Hazards,
     Outlook,
     outlook,
@@ -80,15 +83,15 @@ def hazards_of(arguments: argparse.Namespace, capacities: Capacities) -> Hazards
         return number_of(getattr(arguments, name), f"--{name.replace('_', '-')}", low=low, high=high)
 
     if arguments.repair_hours is not None:
-        repair = value("repair_hours", low=0.01, high=87_600) * HOUR
+        repair = value("repair_hours", low=0.01, high=REPAIR_HOURS_MAX) * HOUR
     else:
         pace = value("repair_mib_s", low=0.001, high=1e6) * MIB
         repair = max(max(site) for site in capacities) / pace / 3600 * HOUR
     return Hazards(
         loud=value("loud", high=100.0),
         silent=value("silent", high=100.0),
-        sweep=value("sweep_days", low=0.0001, high=3650) * DAY,
-        grace=value("grace_hours", high=87_600) * HOUR,
+        sweep=value("sweep_days", low=0.0001, high=SWEEP_DAYS_MAX) * DAY,
+        grace=value("grace_hours", high=GRACE_HOURS_MAX) * HOUR,
         repair=repair,
         replace=value("replace_days", high=3650) * DAY,
         site=value("site_loss", high=100.0),

@@ -9,7 +9,7 @@ from client.health import Health
 from core.encoding import Value, decode
 from core.errors import MalformedError, ProtocolError
 from core.ids import ObjectId, PeerId
-from core.limits import FRAME_BODY_MAX_BYTES
+from core.limits import FRAME_BODY_MAX_BYTES, GRACE_MAX_HOURS, PERIOD_MAX_DAYS, SECONDS_MAX
 from core.schema import Fields
 from wire.messages import Blob, GetCare
 
@@ -52,11 +52,11 @@ def parse_last_look(value: Value) -> LastLook:
     except ValueError as error:
         raise MalformedError(f"last look: no health is called {word!r}") from error
     look = LastLook(
-        checked_s=fields.integer("checked_s", high=NUMBER_MAX),
-        verified_s=fields.integer("verified_s", high=NUMBER_MAX),
+        checked_s=fields.integer("checked_s", high=SECONDS_MAX),
+        verified_s=fields.integer("verified_s", high=SECONDS_MAX),
         health=health,
-        sweep_s=fields.integer("sweep_s", low=1, high=NUMBER_MAX),
-        grace_s=fields.integer("grace_s", high=NUMBER_MAX),
+        sweep_s=fields.integer("sweep_s", low=1, high=PERIOD_MAX_DAYS * 86_400),
+        grace_s=fields.integer("grace_s", high=GRACE_MAX_HOURS * 3600),
         repair_bytes_per_s=fields.integer("repair_bytes_per_s", high=NUMBER_MAX),
     )
     fields.end()

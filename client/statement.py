@@ -3,7 +3,8 @@
 Pure: ``client.durability`` asks, ``cli.durability`` words it.
 
 No figure is made of what was not verified: the sweep interval that enters the model is the longest time for which a
-holder has not found the object whole, if that is more than its settings promise.
+holder has not found the object whole, if that is more than its settings promise. A holder that does not tell has not
+found it whole since it was stored.
 """
 
 from __future__ import annotations
@@ -17,10 +18,21 @@ from client.health import Examination, ShardState, Status
 from client.lastlook import LastLook
 from core.ids import PeerId
 from erasure.durability_now import Forecast, Layout, forecast
-from erasure.durability_plan import YEAR_DAYS, Hazards
+from erasure.durability_plan import (
+    DAY,
+    GRACE_HOURS_MAX,
+    HOUR,
+    REPAIR_HOURS_MAX,
+    SWEEP_DAYS_MAX,
+    YEAR_DAYS,
+    Hazards,
+)
 
 YEAR_S = YEAR_DAYS * 86_400
-_DAMAGE = (Status.MISSING, Status.CORRUPT, Status.NEWER)
+# What repair mends. It leaves what a later release wrote alone.
+_DAMAGE = (Status.MISSING, Status.CORRUPT)
+# A bound itself, taken through years and back, is not more than the bound.
+_ROUNDING = 1e-9
 
 
 class Place(NamedTuple):
@@ -63,8 +75,8 @@ class Durability:
     """The statement.
 
     ``forecast`` is None, and ``no_forecast`` says why, where the model has nothing to say. ``hazards``: what it was
-    computed with; ``told``: some holder said by which settings it works. ``peers``: how many the pool has at each site.
-    ``sites``, ``organisations``: by name, whether the object is readable now without any of its shares there.
+    computed with; ``told``: how many holders said by which settings they work. ``peers``: how many the pool has at each
+    site. ``sites``, ``organisations``: by name, whether the object is readable now without any of its shares there.
     """
 
     examination: Examination
@@ -72,7 +84,7 @@ class Durability:
     forecast: Forecast | None
     no_forecast: str
     hazards: Hazards
-    told: bool
+    told: int
     peers: tuple[int, ...]
     layouts: tuple[Layout, ...]
     sites: Mapping[str, bool]
@@ -119,10 +131,9 @@ def statement_of(
 ) -> Durability:
     """``places``: every peer that is known; ``looks``: what each holder said, or why it did not."""
     holders = _holders(examination.states, places, looks)
-    told = [holder.look for holder in holders if holder.look is not None]
     hazards = hazards_of(holders, created_s=created_s, now_s=now_s)
     layouts, odd = _layouts(examination, places)
-    why = _why_none(examination, odd)
+    why = _why_none(examination, odd) or too_long(hazards)
     peers = _by_site(places.values())
     live = _by_site(place for place in places.values() if place.answers)
     return Durability(
@@ -131,7 +142,7 @@ def statement_of(
         forecast=None if why else forecast(examination.scheme, layouts, peers, live, hazards),
         no_forecast=why,
         hazards=hazards,
-        told=bool(told),
+        told=sum(holder.look is not None for holder in holders),
         peers=peers,
         layouts=tuple(layouts),
         sites=_readable_without(examination, places, lambda place: place.site),
@@ -144,17 +155,33 @@ def hazards_of(holders: Sequence[Holder], *, created_s: int, now_s: float) -> Ha
     """The model's default rates with the slowest of the holders' own settings; what they do not tell is a default."""
     hazards = Hazards()
     looks = [holder.look for holder in holders if holder.look is not None]
-    if not looks:
-        return hazards
-    unseen = [now_s - (holder.look.verified_s or created_s) for holder in holders if holder.look and holder.holds]
+    settings = [(look.sweep_s / YEAR_S, look.grace_s / YEAR_S) for look in looks]
+    # Whoever keeps its settings to itself is not taken to look more often than the others.
+    settings += [(hazards.sweep, hazards.grace)] if len(looks) < len(holders) else []
+    verified = [holder.look.verified_s if holder.look else 0 for holder in holders if holder.holds]
+    unseen = max((now_s - (time_s or created_s) for time_s in verified), default=0.0) / YEAR_S
     paces = [look.repair_bytes_per_s for look in looks if look.repair_bytes_per_s]
     room = max((holder.place.capacity_bytes for holder in holders if holder.place), default=0)
     return replace(
         hazards,
-        sweep=max([*(look.sweep_s for look in looks), *unseen]) / YEAR_S,
-        grace=max(look.grace_s for look in looks) / YEAR_S,
+        sweep=max(unseen, *(sweep for sweep, _ in settings)),
+        grace=max(grace for _, grace in settings),
         # As if the fullest of them were full: what is left of it when it has to be rebuilt, nobody knows today.
         repair=room / min(paces) / YEAR_S if paces and room else hazards.repair,
+    )
+
+
+def too_long(hazards: Hazards) -> str:
+    """Which waits are longer than those that ``moorage plan`` takes, if any: the yearly rate falls again with such."""
+    waits = (
+        ("time without a look", hazards.sweep / DAY, SWEEP_DAYS_MAX, "days"),
+        ("grace", hazards.grace / HOUR, GRACE_HOURS_MAX, "hours"),
+        ("time to rebuild a full peer", hazards.repair / HOUR, REPAIR_HOURS_MAX, "hours"),
+    )
+    return "; ".join(
+        f"a {what} of {wait:,.1f} {unit} is more than the {most:,} that the model takes"
+        for what, wait, most, unit in waits
+        if wait > most * (1 + _ROUNDING)
     )
 
 
@@ -234,4 +261,9 @@ def _why_none(examination: Examination, odd: bool) -> str:
         return "too few whole shares answer to read it now: what becomes of it depends on the silent and damaged ones"
     if odd:
         return "one peer has several shares of the same chunks, and the model takes shares to fail apart"
+    if any(state.status is Status.NEWER for state in examination.states):
+        return (
+            "a later release wrote some of its shards: this one can neither read nor mend them, "
+            "so that nobody here knows when it is whole again"
+        )
     return ""

@@ -58,6 +58,12 @@ FILES_PER_OBJECT_MAX = 10_000_000
 NAME_MAX_BYTES = 255
 PATH_MAX_BYTES = 4096
 
+# A later time is nobody's; the year 36,812 is one that every C library can print.
+SECONDS_MAX = 2**40
+# What a peer may have set, and so may tell. A decade between two looks at a byte is never meant.
+PERIOD_MAX_DAYS = 3650
+GRACE_MAX_HOURS = 24 * 365
+
 # --- patience (seconds) -----------------------------------------------------------------------
 
 CONNECT_DEADLINE_S = 3.0

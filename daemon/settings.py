@@ -12,16 +12,14 @@ from dataclasses import dataclass, field
 from typing import Literal, Self, get_args
 
 from core.errors import SettingsError
-from core.limits import GIB, MIB
+from core.limits import GIB, GRACE_MAX_HOURS, MIB, PERIOD_MAX_DAYS
 from core.ports import Address
 from daemon.toml import Table, format_size, toml_text
 
 SEEDS_MAX = 64
-# A decade between two looks at a byte is never meant; a hundredth of a day (14 minutes) is what demonstrations use.
-PERIOD_MAX_DAYS = 3650.0
+# A hundredth of a day (14 minutes) is what demonstrations use.
 PERIOD_MIN_DAYS = 0.0001
 PACE_MAX_MIB_S = 100_000.0
-GRACE_MAX_HOURS = 24.0 * 365
 
 # The system picks the port; nobody outside this machine can connect.
 LOOPBACK = Address("127.0.0.1", 0)

@@ -1,8 +1,9 @@
 """What lies ahead of one object from where its shares are now: the model of ``durability_plan`` on its real layout.
 
-Two probabilities, both of which err on the side of loss. Until the object is whole again: nothing is mended before the
+Two probabilities. Until the object is whole again, and this one errs on the side of loss: nothing is mended before the
 latest time at which the pool's settings have it mended, and who is silent has lost what it had. From then on: a year of
-the stationary stripe, as ``moorage plan`` computes it.
+the stationary stripe, as ``moorage plan`` computes it. That errs on the side of loss while a share is hardly ever away;
+for waits of years it is too low, and falls with them, so the caller gives it none longer than ``plan`` takes.
 """
 
 from __future__ import annotations
@@ -105,4 +106,5 @@ def _any_of(probabilities: Sequence[float]) -> float:
     """At least one of them, if they were independent, without cancellation; they are not, and then it is less."""
     if any(probability >= 1.0 for probability in probabilities):
         return 1.0
-    return -math.expm1(sum(math.log1p(-probability) for probability in probabilities))
+    # Of none: 0.0, not the -0.0 that programs would be shown.
+    return -math.expm1(sum(math.log1p(-probability) for probability in probabilities)) or 0.0

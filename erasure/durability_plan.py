@@ -24,6 +24,11 @@ from erasure.scheme import Scheme
 YEAR_DAYS = 365.25
 DAY = 1 / YEAR_DAYS
 HOUR = DAY / 24
+# The longest waits that are planned with. Where they are many times what lies between two failures, most shares are
+# away at any time, and the rate at which the rest is lost falls again: the figure gets better the worse the care is.
+SWEEP_DAYS_MAX = 3650
+GRACE_HOURS_MAX = 87_600
+REPAIR_HOURS_MAX = 87_600
 # More than that costs more than plain copies.
 OVERHEAD_MAX = 4.0
 

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from cli.durability import durability_value
 from cli.durability_words import durability_lines, may_lose_text, plan_command, verified_text
 from client.health import Examination, Health, ShardState, Status, Verdict, shard_findings
-from client.lastlook import LastLook, parse_last_look
-from client.statement import Durability, Place, statement_of
+from client.lastlook import NUMBER_MAX, LastLook, parse_last_look
+from client.statement import YEAR_S, Durability, Place, statement_of, too_long
 from core.encoding import Value, decode, encode
 from core.errors import MalformedError
 from core.ids import ObjectId, PeerId, ShardRoot
-from erasure.durability_plan import DAY, HOUR, outlook
+from core.limits import SECONDS_MAX
+from erasure.durability_plan import DAY, HOUR, Hazards, outlook
 from erasure.placement import Candidate
 from erasure.scheme import Scheme
 from erasure.spread import spread_of
@@ -29,6 +30,7 @@ NOW_S = 1_790_000_000
 HOUR_S, DAY_S = 3600, 86_400
 PEERS = [PeerId(bytes([number]) * 32) for number in range(1, 8)]
 LOOK = LastLook(NOW_S - HOUR_S, NOW_S - HOUR_S, Health.FULL, 7 * DAY_S, DAY_S, 32 * 2**20)
+LEAST = LastLook(1, 1, None, 1, 0, 1)
 TERABYTE = 10**12
 
 
@@ -92,9 +94,31 @@ def test_the_slowest_holder_s_settings_count() -> None:
 
 def test_settings_that_nobody_tells_are_called_defaults() -> None:
     found = state(looks=dict.fromkeys(range(6), "a silent one"))
-    assert not found.told
+    assert found.told == 0
     assert "defaults, since no holder told its own" in text(found)
     assert verified_text(found).startswith("last verified: not known when peer-1, peer-4")
+
+
+def test_a_holder_that_does_not_tell_is_taken_to_be_no_better_than_the_defaults() -> None:
+    quick = dict[int, LastLook | str].fromkeys(range(5), LOOK._replace(sweep_s=HOUR_S, grace_s=0))
+    found = state(looks=quick | {5: "refused"})
+    assert (found.hazards.sweep / DAY, found.hazards.grace / HOUR) == pytest.approx((7, 24))
+    assert "by the settings and last looks of 5 of 6 holders" in text(found)
+    assuming = durability_value(found, {})["assuming"]
+    assert isinstance(assuming, dict)
+    assert (assuming["told_by_holders"], assuming["holders"]) == (5, 6)
+    assert "(by its holders' settings and last looks)" in text(state())
+
+
+@pytest.mark.parametrize("told", [0, 5])
+def test_a_holder_that_does_not_tell_has_seen_nothing_since_the_object_was_stored(told: int) -> None:
+    found = state(looks=dict.fromkeys(range(told, 6), "refused"), created_s=NOW_S - 90 * DAY_S)
+    assert found.hazards.sweep == pytest.approx(90 * DAY)
+
+
+def test_a_silent_holder_s_shards_are_lost_already_and_wait_for_no_look() -> None:
+    found = state((OK, OK, OK, OK, OK, SILENT), created_s=NOW_S - 90 * DAY_S)
+    assert found.hazards.sweep == pytest.approx(7 * DAY)
 
 
 def test_verified_is_said_of_the_oldest_time_of_all_holders() -> None:
@@ -212,6 +236,46 @@ def test_no_figure_is_made_where_the_model_has_none() -> None:
     assert not may_lose_text(doubled).startswith("any 2")
 
 
+AGE = "a time without a look of 3,651.0 days is more than the 3,650 that the model takes"
+PACE = "a time to rebuild a full peer of 277,777.8 hours is more than the 87,600 that the model takes"
+
+
+@pytest.mark.parametrize(
+    ("look", "words"),
+    [
+        (LOOK._replace(verified_s=NOW_S - 3651 * DAY_S), AGE),
+        (LOOK._replace(verified_s=0), AGE),
+        ("refused", AGE),
+        (LOOK._replace(repair_bytes_per_s=1000), PACE),
+        (LOOK._replace(verified_s=1, repair_bytes_per_s=1), "days is more than the 3,650 that the model takes; a time"),
+    ],
+)
+def test_no_figure_is_made_of_waits_so_long_that_it_would_be_the_better_for_them(
+    look: LastLook | str, words: str
+) -> None:
+    found = state(looks={2: look}, created_s=NOW_S - 3651 * DAY_S)
+    assert found.forecast is None
+    assert words in found.no_forecast
+    assert f"loss within a year: no figure, since {found.no_forecast}" in text(found)
+    # Which would refuse them.
+    assert plan_command(found) == ""
+
+
+def test_the_longest_waits_that_plan_takes_have_a_figure() -> None:
+    assert not too_long(Hazards(sweep=3650 * DAY_S / YEAR_S, grace=87_600 * HOUR, repair=87_600 * HOUR_S / YEAR_S))
+    assert "a grace of 87,601.0 hours" in too_long(Hazards(grace=87_601 * HOUR))
+    assert state(looks={2: LOOK._replace(sweep_s=3650 * DAY_S, grace_s=8760 * HOUR_S)}).forecast is not None
+
+
+@pytest.mark.parametrize("row", [(OK, OK, OK, OK, OK, NEWER), (OK, OK, OK, OK, CORRUPT, NEWER)])
+def test_what_a_later_release_wrote_is_not_said_to_be_mended_in_time(row: tuple[Status, ...]) -> None:
+    found = state(row)
+    assert found.forecast is None
+    assert "no figure, since a later release wrote some of its shards" in text(found)
+    assert "whole again, at the latest" not in text(found)
+    assert durability_value(found, {})["loss"] is None
+
+
 def test_a_holder_that_nobody_knows_stands_where_it_does_most_harm() -> None:
     known = places()
     del known[PEERS[5]]
@@ -237,6 +301,31 @@ LIMIT = 4096
 def test_a_last_look_comes_back_as_it_went() -> None:
     for look in (LOOK, LOOK._replace(checked_s=0, verified_s=0, health=None, repair_bytes_per_s=0)):
         assert parse_last_look(decode(encode(look.to_value()), max_bytes=LIMIT)) == look
+
+
+EXTREMES = {
+    "checked_s": SECONDS_MAX,
+    "verified_s": SECONDS_MAX,
+    "sweep_s": 3650 * DAY_S,
+    "grace_s": 8760 * HOUR_S,
+}
+
+
+@pytest.mark.parametrize("field", EXTREMES)
+def test_no_peer_tells_more_than_a_clock_or_a_setting_may_be(field: str) -> None:
+    value: dict[str, Value] = {**LOOK.to_value(), field: EXTREMES[field]}
+    assert parse_last_look(value).to_value() == value
+    with pytest.raises(MalformedError):
+        parse_last_look({**value, field: EXTREMES[field] + 1})
+
+
+def test_no_holder_s_word_keeps_the_statement_from_the_others() -> None:
+    most = parse_last_look({**LOOK.to_value(), **EXTREMES, "repair_bytes_per_s": NUMBER_MAX})
+    for look in (most, most._replace(verified_s=1), most._replace(checked_s=1), parse_last_look(LEAST.to_value())):
+        for found in (state(looks={2: look}), state(looks=dict.fromkeys(range(6), look))):
+            assert "peer-3     share 2" in text(found)
+            assert durability_value(found, {})["verified"]
+    assert "36812-02-20 00:36 UTC (0 minutes ago)" in text(state(looks={2: most}))
 
 
 @given(values, st.sampled_from(["", "more", *LOOK.to_value()]))

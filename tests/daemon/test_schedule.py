@@ -10,16 +10,17 @@ from hypothesis import strategies as st
 
 from client.care import parse_report
 from client.health import Health
+from client.lastlook import parse_last_look
 from core.errors import BusyError, CorruptError, RefusedError
 from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
-from core.limits import FRAME_BODY_MAX_BYTES
+from core.limits import FRAME_BODY_MAX_BYTES, GRACE_MAX_HOURS, PERIOD_MAX_DAYS
 from daemon.carebook import CareBook, CareEntry, told_of
 from daemon.jobs import JOBS_KEPT_MAX, JOBS_WAITING_MAX, Jobs, encode_report
 from daemon.pace import Pace
 from daemon.rollcall import EVERY_MAX_S as ROLL_CALL_EVERY_MAX_S
 from daemon.schedule import AGAIN_AFTER_S, next_turn
-from daemon.settings import Settings
+from daemon.settings import Settings, parse_settings
 from daemon.silence import LOOKED_AWAY_MAX_S, Silence
 from daemon.sweep import Progress, SweepReport
 from daemon.turns import STEP_PATIENCE_S, Turns
@@ -371,3 +372,9 @@ def test_a_place_in_the_queue_is_not_told_as_a_look() -> None:
         assert (told.sweep_s, told.grace_s, told.repair_bytes_per_s) == (7 * 86_400, 86_400, 32 * 2**20)
     looked = told_of(CareEntry(NOW_S, NOW_S - 5, Health.DEGRADED, 1), settings)
     assert (looked.checked_s, looked.verified_s, looked.health) == (NOW_S, NOW_S - 5, Health.DEGRADED)
+
+
+def test_the_longest_settings_may_be_told() -> None:
+    text = f"[sweep]\nperiod_days = {PERIOD_MAX_DAYS}\n[repair]\ngrace_hours = {GRACE_MAX_HOURS}\n"
+    told = told_of(None, parse_settings(text))
+    assert parse_last_look(told.to_value()) == told

@@ -46,6 +46,8 @@ def test_a_whole_object_has_the_outlook_of_plan() -> None:
     assert ahead.common == pytest.approx(planned.common)
     assert ahead.until_whole == 0
     assert ahead.nines == pytest.approx(planned.nines)
+    # Not -0.0, which a program would be shown.
+    assert math.copysign(1.0, ahead.before_whole) == 1.0
 
 
 def test_a_stripe_more_is_a_chance_more_and_the_same_one_is_none() -> None:

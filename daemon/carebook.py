@@ -148,7 +148,8 @@ def _pack_entry(entry: CareEntry) -> bytes:
             # The schema's integers have no sign.
             "spare": max(0, entry.spare + SPARE_MAX),
             "again": entry.again,
-            "open": entry.open_since_s,
+            # As the first builds wrote it, where there is nothing to say.
+            **({"open": entry.open_since_s} if entry.open_since_s else {}),
         }
     )
 
@@ -166,8 +167,7 @@ def _parse_entry(data: bytes) -> CareEntry:
         health=health,
         spare=fields.integer("spare", high=2 * SPARE_MAX) - SPARE_MAX,
         again=fields.flag("again"),
-        # Entries of the first builds lack it.
-        open_since_s=fields.integer("open", high=SECONDS_MAX) if fields.has("open") else 0,
+        open_since_s=fields.integer("open", low=1, high=SECONDS_MAX) if fields.has("open") else 0,
     )
     fields.end()
     return entry

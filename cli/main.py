@@ -18,6 +18,7 @@ from core.version import VERSION
 EXIT_INTERRUPTED = 130
 _NO_ROOM = "make room there and give the command again"
 _NO_RIGHT = "let this user write there, and give the command again"
+_GONE = "the disk went away while it was used: mount it again and give the command again"
 _NO_HANDLES = "raise the limit of open files (ulimit -n) and give the command again"
 # What may happen to anybody's disk, here to the home or to standard output. Another OSError is a bug.
 _MISFORTUNES = {
@@ -27,6 +28,10 @@ _MISFORTUNES = {
     errno.EACCES: _NO_RIGHT,
     errno.EPERM: _NO_RIGHT,
     errno.EIO: "the disk is failing (see the kernel's log): save what is on it, and give the command from a sound one",
+    errno.ENOENT: _GONE,
+    errno.ENODEV: _GONE,
+    errno.ENXIO: _GONE,
+    errno.ESTALE: _GONE,
     errno.EMFILE: _NO_HANDLES,
     errno.ENFILE: _NO_HANDLES,
 }

@@ -89,9 +89,14 @@ class ClientMemory:
         name = extent_record_name(key, scheme)
         data = read_file(self._disk, self._extent_path(name), max_bytes=EXTENT_RECORD_MAX_BYTES)
         try:
-            return None if data is None else parse_extent_record(data, name, scheme)
+            found = None if data is None else parse_extent_record(data, name, scheme)
         except MoorageError:
             return None
+        if found is not None:
+            # Whoever wrote the record may have failed or died right after it.
+            with suppress(OSError):
+                self._disk.unlink(self._extent_path(name) + BEGUN_SUFFIX)
+        return found
 
     def begin_extent(self, key: bytes, scheme: Scheme) -> bool:
         """Note that an upload of this extent begins; True when one began before and its end was never noted."""

@@ -100,6 +100,17 @@ def test_a_record_comes_back_as_it_went(extent: StoredExtent) -> None:
     assert parse_extent_record(encode_extent_record(extent, NAME), NAME, SCHEME) == extent
 
 
+def test_a_mark_that_outlived_its_record_s_writer_goes_when_the_record_is_read() -> None:
+    found, disk = memory()
+    found.begin_extent(KEY, SCHEME)
+    (folder,) = (f"/pool/client/state/extents/{name}" for name in disk.list_folder("/pool/client/state/extents"))
+    (mark,) = disk.list_folder(folder)
+    found.remember_extent(KEY, SCHEME, EXTENT)
+    write_file(disk, f"{folder}/{mark}", b"", token="x")
+    assert found.extent(KEY, SCHEME) == EXTENT
+    assert mark not in disk.list_folder(folder)
+
+
 def test_a_record_of_this_release_is_understood_for_ever() -> None:
     assert extent_record_name(KEY, SCHEME).hex() == VECTOR["name"]
     assert parse_extent_record(bytes.fromhex(VECTOR["file"]), NAME, SCHEME) == EXTENT

@@ -91,8 +91,14 @@ def plant_damage(truth: Truth, acked: Acked, sweeper: PeerId, chance: random.Ran
 
     ``sweeper`` keeps its papers: without a manifest of its own it would first fetch one, which is a story of its own.
     """
-    # Where a put that was given up left a second copy, that one stands in at once: nothing is missing.
-    places = [place for place in truth.places(acked) if place.extent == 0 and len(truth.holders(place.root)) == 1]
+    # Where a put that was given up left a second copy, that one stands in at once: nothing is missing. A copy that was
+    # moved and is damaged is two faults: that one, and what its first holder still lacks.
+    firsts = {(number, share): truth.names[holder] for number, share, _, holder in acked.manifest.shards()}
+    places = [
+        place
+        for place in truth.places(acked)
+        if place.extent == 0 and truth.holders(place.root) == [firsts[place.extent, place.share]]
+    ]
     expected: list[Finding] = []
     hurt: list[str] = []
     for place in chance.sample(places, min(SHARDS, len(places))):

@@ -37,7 +37,7 @@ from tests.sim.pool import SimPool
 from tests.sim.profiles import Profile
 from tests.sim.pulse import Pulse
 from tests.sim.truth import Truth, ViolationError
-from tests.sim.work import Work
+from tests.sim.work import Work, outcomes
 from tests.sim.world import World
 
 # As a service manager does with a daemon that ended.
@@ -111,8 +111,11 @@ class Swarm:
                     finally:
                         # Whoever looks at it later looks at a machine that may be down.
                         del self.nodes[home.name]
-            except (MoorageError, OSError) as error:
-                self._note(f"{home.name} does not start: {type(error).__name__}")
+            except (MoorageError, OSError, BaseExceptionGroup) as error:
+                words = outcomes(error)
+                if "" in words:
+                    raise
+                self._note(f"{home.name} does not start: {words[0]}")
             await trio.sleep(RESTART_S)
 
     def _line(self, name: str, line: str) -> None:

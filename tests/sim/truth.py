@@ -126,13 +126,19 @@ class Truth:
 
     def is_whole(self, name: str, root: ShardRoot) -> bool:
         """Whether this peer would still have the shard after a power cut now."""
-        data = self.node(name).drive.durable_bytes(self.shard_path(name, root))
-        return data is not None and _digest(data) == self._digests.get(root)
+        return self._is(self.node(name).drive.durable_bytes(self.shard_path(name, root)), root)
 
     def is_readable(self, name: str, root: ShardRoot) -> bool:
         """Whether it has it now, durable or not."""
-        data = self.node(name).drive.live_bytes(self.shard_path(name, root))
-        return data is not None and _digest(data) == self._digests.get(root)
+        return self._is(self.node(name).drive.live_bytes(self.shard_path(name, root)), root)
+
+    def _is(self, data: bytes | None, root: ShardRoot) -> bool:
+        """Whether these bytes are the shard. One that nobody had durably when it was acknowledged is learnt here."""
+        if data is None:
+            return False
+        if root not in self._digests and _scans_well(data, root):
+            self._digests[root] = _digest(data)
+        return _digest(data) == self._digests.get(root)
 
     def has_papers(self, name: str, acked: Acked) -> bool:
         drive = self.node(name).drive

@@ -11,6 +11,7 @@ from core.ids import DIGEST_BYTES, ObjectId
 from core.limits import ROOTS_PER_REQUEST_MAX
 from core.ports import Buffer
 from core.schema import Fields
+from wire.documents import ObjectQuery
 from wire.message import MESSAGE_ID_MAX, Message, no_body
 
 
@@ -97,20 +98,11 @@ class GetStatus(Message):
     KIND = "get-status"
 
 
-@dataclass(frozen=True, slots=True)
-class GetCare(Message):
+class GetCare(ObjectQuery):
     """When this peer last looked at the object, and by which settings it looks. Answered by Blob (MessagePack map)."""
 
+    __slots__ = ()
     KIND = "get-care"
-    object: ObjectId
-
-    def head(self) -> dict[str, Value]:
-        return {"object": self.object.raw}
-
-    @classmethod
-    def parse(cls, fields: Fields, body: Buffer) -> Self:
-        no_body(body)
-        return cls(ObjectId(fields.exact("object", DIGEST_BYTES)))
 
 
 @dataclass(frozen=True, slots=True)

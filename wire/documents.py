@@ -33,7 +33,7 @@ class _ObjectBlob(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class _ObjectQuery(Message):
+class ObjectQuery(Message):
     """About one object, named in the head."""
 
     object: ObjectId
@@ -61,14 +61,14 @@ class StoreReceipt(_ObjectBlob):
     KIND = "store-receipt"
 
 
-class GetManifest(_ObjectQuery):
+class GetManifest(ObjectQuery):
     """Answered by Blob."""
 
     __slots__ = ()
     KIND = "get-manifest"
 
 
-class GetReceipt(_ObjectQuery):
+class GetReceipt(ObjectQuery):
     """Answered by Blob."""
 
     __slots__ = ()

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import cast
 
 from cli.parser import build_parser, parse
-from core.errors import EXIT_ERROR, EXIT_OK, LocalDiskError, MoorageError
+from core.errors import EXIT_ERROR, EXIT_OK, LocalDiskError, MoorageError, leaves_of
 from core.version import VERSION
 
 EXIT_INTERRUPTED = 130
@@ -94,14 +94,6 @@ def _complain(text: str) -> None:
     print(f"moorage: {text}".encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
 
 
-def _causes(error: BaseException) -> list[BaseException]:
-    """What tasks that ran side by side failed of, each for itself."""
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    group = cast(BaseExceptionGroup[BaseException], error)
-    return [cause for inner in group.exceptions for cause in _causes(inner)]
-
-
 def _explain(causes: Sequence[BaseException], *, as_json: bool) -> int | None:
     """Tell the user; the exit status. None when one of the causes is a bug."""
     if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
@@ -130,7 +122,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return _run(parse(words))
     except (MoorageError, OSError, KeyboardInterrupt, BaseExceptionGroup) as error:
         options = words[: words.index("--")] if "--" in words else words
-        status = _explain(_causes(error), as_json="--json" in options)
+        status = _explain(leaves_of(error), as_json="--json" in options)
         if status is None:
             raise
         return status

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from core.errors import MoorageError
+from core.errors import MoorageError, leaves_of
 
 
 @asynccontextmanager
@@ -25,8 +25,6 @@ async def open_crew() -> AsyncGenerator[trio.Nursery]:
 
 def first_error(group: BaseExceptionGroup[MoorageError]) -> MoorageError:
     """The leftmost error of a group of expected errors."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = leaves_of(group)[0]
     assert isinstance(error, MoorageError)
     return error

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 EXIT_OK = 0
 EXIT_ERROR = 1
@@ -250,3 +250,11 @@ def error_classes() -> dict[str, type[MoorageError]]:
 def from_code(code: str, text: str) -> MoorageError:
     """The error that a peer reported, as the class of that code (``MoorageError`` for an unknown one)."""
     return error_classes().get(code, MoorageError)(text)
+
+
+def leaves_of(error: BaseException) -> list[BaseException]:
+    """What tasks that ran side by side failed of, each for itself; an error that is no group is its own leaf."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return [leaf for inner in group.exceptions for leaf in leaves_of(inner)]

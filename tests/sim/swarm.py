@@ -17,7 +17,7 @@ import daemon.node
 from client.home import load_home
 from client.provision import NewHome
 from core import errors
-from core.errors import MoorageError
+from core.errors import MoorageError, leaves_of
 from core.ids import ShardRoot
 from core.ports import Address, Ports
 from daemon.node import Node, open_node
@@ -264,7 +264,7 @@ def _settings(profile: Profile) -> Generator[None, None, None]:
 
 def _reason(error: BaseException) -> str:
     """The broken promise among all that fell with it, else the first error."""
-    found = _leaves(error)
+    found = _roots(error)
     for leaf in found:
         if isinstance(leaf, ViolationError):
             return str(leaf)
@@ -276,14 +276,16 @@ def _reason(error: BaseException) -> str:
     return f"{type(found[0]).__name__}: {found[0]}{place}{f' because {cause!r}' if cause else ''}"
 
 
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+def _with_causes(error: BaseException) -> list[BaseException]:
+    """The error; before it, if the world says by it that a node ended by a bug, which one: that is what counts."""
     cause = error.__cause__
     if isinstance(error, AssertionError) and cause is not None and not isinstance(error, ViolationError):
-        # The world says that a node ended by a bug: which one is what counts.
-        return [*_leaves(cause), error]
+        return [*_roots(cause), error]
     return [error]
+
+
+def _roots(error: BaseException) -> list[BaseException]:
+    return [root for leaf in leaves_of(error) for root in _with_causes(leaf)]
 
 
 def run_seed(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
-from typing import cast
 
 import trio
 
@@ -20,7 +19,7 @@ from client.progress import Silent
 from client.provision import NewHome
 from client.put import put
 from client.verify import examine
-from core.errors import MoorageError
+from core.errors import MoorageError, leaves_of
 from core.ids import ObjectId
 from core.limits import CHUNK_BYTES
 from core.ports import Ports
@@ -116,16 +115,13 @@ class Work:
 
 def outcomes(error: BaseException) -> list[str]:
     """A word for each of the errors by which a command's tasks ended; empty for what the world did not cause."""
-    match error:
-        case BaseExceptionGroup():
-            group = cast(BaseExceptionGroup[BaseException], error)
-            return [word for inner in group.exceptions for word in outcomes(inner)]
-        case MoorageError():
-            return [error.code]
-        case OSError():
-            return ["os-error"]
-        case _:
-            return [""]
+    return [_outcome(leaf) for leaf in leaves_of(error)]
+
+
+def _outcome(error: BaseException) -> str:
+    if isinstance(error, MoorageError):
+        return error.code
+    return "os-error" if isinstance(error, OSError) else ""
 
 
 async def check_restore(client: Client, acked: Acked) -> None:

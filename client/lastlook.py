@@ -7,7 +7,7 @@ from typing import NamedTuple
 from client.asker import Asker
 from client.health import Health
 from core.encoding import Value, decode
-from core.errors import MalformedError, ProtocolError
+from core.errors import ProtocolError
 from core.ids import ObjectId, PeerId
 from core.limits import FRAME_BODY_MAX_BYTES, GRACE_MAX_HOURS, PERIOD_MAX_DAYS, SECONDS_MAX
 from core.schema import Fields
@@ -46,15 +46,10 @@ class LastLook(NamedTuple):
 def parse_last_look(value: Value) -> LastLook:
     """Raises MalformedError."""
     fields = Fields(value, what="last look")
-    word = fields.text("health", max_characters=HEALTH_MAX_CHARACTERS)
-    try:
-        health = Health(word) if word else None
-    except ValueError as error:
-        raise MalformedError(f"last look: no health is called {word!r}") from error
     look = LastLook(
         checked_s=fields.integer("checked_s", high=SECONDS_MAX),
         verified_s=fields.integer("verified_s", high=SECONDS_MAX),
-        health=health,
+        health=fields.member_or_none("health", Health, max_characters=HEALTH_MAX_CHARACTERS),
         sweep_s=fields.integer("sweep_s", low=1, high=PERIOD_MAX_DAYS * 86_400),
         grace_s=fields.integer("grace_s", high=GRACE_MAX_HOURS * 3600),
         repair_bytes_per_s=fields.integer("repair_bytes_per_s", high=NUMBER_MAX),

@@ -93,7 +93,7 @@ class Finding:
         """The finding of a plain map. Raises MalformedError."""
         fields = Fields(value, what="finding")
         finding = cls(
-            kind=_kind(fields.text("kind", max_characters=KIND_MAX_CHARACTERS)),
+            kind=fields.member("kind", FindingKind, max_characters=KIND_MAX_CHARACTERS),
             object=_digest(fields, "object", ObjectId),
             holder=_digest(fields, "holder", PeerId),
             extent=_number(fields, "extent", high=EXTENT_MAX),
@@ -120,13 +120,6 @@ class Finding:
         at = f" at {self.holder.short}" if self.holder is not None else ""
         why = f": {self.detail}" if self.detail else ""
         return f"{self.kind.value}{' ' if where else ''}{where}{at}{why}"
-
-
-def _kind(word: str) -> FindingKind:
-    try:
-        return FindingKind(word)
-    except ValueError as error:
-        raise MalformedError(f"finding: no kind is called {word!r}") from error
 
 
 def _digest(fields: Fields, key: str, digest: type[D]) -> D | None:

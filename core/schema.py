@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Self
+from enum import StrEnum
+from typing import Self, TypeVar
 
 from core.encoding import Value, decode_checked
 from core.errors import MalformedError
+
+E = TypeVar("E", bound=StrEnum)
 
 
 class Fields:
@@ -54,6 +57,21 @@ class Fields:
         if not isinstance(value, str) or len(value) > max_characters:
             raise self._wrong(key, f"is not text of at most {max_characters} characters")
         return value
+
+    def member(self, key: str, kinds: type[E], *, max_characters: int) -> E:
+        """The one of ``kinds`` that the text names."""
+        word = self.text(key, max_characters=max_characters)
+        try:
+            return kinds(word)
+        except ValueError as error:
+            raise self._wrong(key, f"is {word!r}, which no {kinds.__name__} is called") from error
+
+    def member_or_none(self, key: str, kinds: type[E], *, max_characters: int) -> E | None:
+        """The same; None for the empty text."""
+        if self._left.get(key) == "":
+            del self._left[key]
+            return None
+        return self.member(key, kinds, max_characters=max_characters)
 
     def blob(self, key: str, *, min_bytes: int = 0, max_bytes: int) -> bytes:
         value = self._take(key)

@@ -10,19 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from client.health import Health
-from client.lastlook import LastLook
+from client.lastlook import HEALTH_MAX_CHARACTERS, LastLook
 from core.durable import read_file, remove_parts, write_file
 from core.encoding import encode_checked
 from core.errors import MalformedError, MalformedIdError
 from core.ids import ObjectId
-from core.limits import MIB
+from core.limits import MIB, SECONDS_MAX
 from core.ports import Disk
 from core.schema import Fields
 from daemon.mutex import new_mutex
 from daemon.settings import Settings
 
 ENTRY_MAX_BYTES = 1024
-SECONDS_MAX = 2**40
 SPARE_MAX = 256
 
 
@@ -156,15 +155,10 @@ def _pack_entry(entry: CareEntry) -> bytes:
 
 def _parse_entry(data: bytes) -> CareEntry:
     fields = Fields.checked(data, max_bytes=ENTRY_MAX_BYTES, what="care entry")
-    word = fields.text("health", max_characters=20)
-    try:
-        health = Health(word) if word else None
-    except ValueError as error:
-        raise MalformedError(f"care entry: no health is called {word!r}") from error
     entry = CareEntry(
         checked_s=fields.integer("checked", high=SECONDS_MAX),
         verified_s=fields.integer("verified", high=SECONDS_MAX),
-        health=health,
+        health=fields.member_or_none("health", Health, max_characters=HEALTH_MAX_CHARACTERS),
         spare=fields.integer("spare", high=2 * SPARE_MAX) - SPARE_MAX,
         again=fields.flag("again"),
         open_since_s=fields.integer("open", low=1, high=SECONDS_MAX) if fields.has("open") else 0,

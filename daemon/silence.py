@@ -14,14 +14,13 @@ from core.durable import read_file, write_file
 from core.encoding import Value, encode_checked
 from core.errors import MalformedError
 from core.ids import DIGEST_BYTES, PeerId
-from core.limits import MIB
+from core.limits import MIB, SECONDS_MAX
 from core.ports import Disk
 from core.schema import Fields
 
 # More peers than this are never silent at once in a pool that still works; the longest silent are kept.
 PEERS_MAX = 4096
 FILE_MAX_BYTES = 1 * MIB
-SECONDS_MAX = 2**40
 # Two looks that are further apart were not made by a daemon that ran all the time: roll is called every hour or so.
 LOOKED_AWAY_MAX_S = 2 * 3600.0
 # However long somebody was silent before a restart: so much, or a whole grace if that is shorter, is seen after it.

@@ -19,7 +19,7 @@ from core.encoding import Value, encode_checked
 from core.errors import MalformedError, MoorageError
 from core.findings import Finding, FindingKind
 from core.ids import DIGEST_BYTES, ObjectId, PeerId, ShardRoot
-from core.limits import MIB
+from core.limits import MIB, SECONDS_MAX
 from core.ports import Clock, Disk, Threads
 from core.schema import Fields
 from daemon.folders import Folders, root_of_name
@@ -35,7 +35,6 @@ PREFIX_BYTES = 8
 UNNAMED_MAX = 10_000
 UNNAMED_FILE = "state/unnamed"
 UNNAMED_FILE_MAX_BYTES = 1 * MIB
-SECONDS_MAX = 2**40
 # A store of which so much seems to be trash has rather lost its manifests: the other holders will restore them.
 SUSPICIOUS_SHARE = 0.5
 SUSPICIOUS_MIN = 16

@@ -34,7 +34,7 @@ from core.encoding import Value, decode, encode
 from core.errors import MalformedError, NewerVersionError, PeerRefusedError, StaleRecordError
 from core.identity import CERTIFICATE_MAX_BYTES, ED25519_SIGNATURE_BYTES, read_certificate
 from core.ids import DIGEST_BYTES, ObjectId, PeerId, derived_digest
-from core.limits import CLOCK_SKEW_MAX_S, DHT_RECORD_LIFE_MAX_S, DHT_RECORD_MAX_BYTES
+from core.limits import CLOCK_SKEW_MAX_S, DHT_RECORD_LIFE_MAX_S, DHT_RECORD_MAX_BYTES, SECONDS_MAX
 from core.ports import Address, Identity
 from core.schema import Fields
 from core.signing import check_signature, sign
@@ -44,7 +44,6 @@ from dht.runs import RUNS_MAX, SHARDS_MAX, ShardRun, parse_run, runs_of, shards_
 RECORD_VERSION = 1
 PROVIDER_KEY_CONTEXT = "moorage 2026 provider key v1"
 SEQUENCE_MAX = 2**63 - 1
-SECONDS_MAX = 2**40
 
 
 @dataclass(frozen=True, slots=True)

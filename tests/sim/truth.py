@@ -75,8 +75,6 @@ class Truth:
     def acknowledge(self, acked: Acked, attempt: Attempt) -> None:
         """Raises ViolationError unless all that was promised is on the platters, but for what the world broke."""
         again = acked.object in self.objects
-        for place in self.places(acked):
-            self._learn(place.root)
         self.objects[acked.object] = acked
         if again:
             # What was damaged since its first put is for the sweep to find: presence was all that was asked.
@@ -93,16 +91,6 @@ class Truth:
     def places(acked: Acked) -> Iterator[Place]:
         for number, share, root, _ in acked.manifest.shards():
             yield Place(number, share, root)
-
-    def _learn(self, root: ShardRoot) -> None:
-        """Equal names are equal files: the first whole one says what all have to be."""
-        if root in self._digests:
-            return
-        for name in self.pool.peers:
-            data = self.node(name).drive.durable_bytes(self.shard_path(name, root))
-            if data is not None and _scans_well(data, root):
-                self._digests[root] = _digest(data)
-                return
 
     # --- what is there --------------------------------------------------------------------------
 
@@ -133,7 +121,7 @@ class Truth:
         return self._is(self.node(name).drive.live_bytes(self.shard_path(name, root)), root)
 
     def _is(self, data: bytes | None, root: ShardRoot) -> bool:
-        """Whether these bytes are the shard. One that nobody had durably when it was acknowledged is learnt here."""
+        """Whether these bytes are the shard. Equal names are equal files: the first whole one says what all must be."""
         if data is None:
             return False
         if root not in self._digests and _scans_well(data, root):

@@ -23,6 +23,7 @@ from daemon.subject import Subject
 from daemon.sweep import Sweeper
 from daemon.visit import Visitor
 from tests.sim.planted.plant import plant, plants_of
+from tests.sim.planted.put_bugs import unchecked
 from wire.messages import Read, Shares
 
 TURNS = "no power cut costs or repeats a look"
@@ -94,12 +95,7 @@ class _TrustingFetcher(ShareFetcher):
     async def _read(self, extent: Extent, source: Source, first: int, count: int) -> tuple[memoryview, ...]:
         answer = await self._peers.request(source.peer, Read(extent.roots[source.index], first, count))
         assert isinstance(answer, Shares)
-        view, at = memoryview(answer.body), 0
-        shares: list[memoryview] = []
-        for length in answer.lengths:
-            shares.append(view[at : at + length])
-            at += length
-        return tuple(shares)
+        return unchecked(answer)
 
 
 @plant(daemon.rebuild, "ShareFetcher", story="rebuild", bug="a repair trusts what its sources send", promise=MENDED)

@@ -14,7 +14,9 @@ from tests.chaos.judge import LedgerWatch, settle
 from tests.chaos.load import Load
 
 COMPLAINTS_MAX = 20
-COMPLAINT_MAX_CHARACTERS = 1500
+# A traceback says what it is at its end.
+COMPLAINT_HEAD_CHARACTERS = 200
+COMPLAINT_TAIL_CHARACTERS = 3000
 
 
 @dataclass
@@ -74,9 +76,15 @@ class Arena:
         counts["objects acknowledged"] = len(self.load.acknowledged)
         self.run.figures[self.name] = {**counts, "seconds": round(time.monotonic() - self.began_s)}
         self.note("; ".join(f"{name}: {count}" for name, count in sorted(counts.items())))
-        wrong = [text[:COMPLAINT_MAX_CHARACTERS] for text in self.fleet.wrong]
+        wrong = [_shortened(text) for text in self.fleet.wrong]
         assert not wrong, f"{self.name}: {len(wrong)} wrong\n" + "\n".join(wrong[:COMPLAINTS_MAX])
         assert self.load.acknowledged, f"{self.name}: nothing was ever acknowledged, so nothing was tested"
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= COMPLAINT_HEAD_CHARACTERS + COMPLAINT_TAIL_CHARACTERS:
+        return text
+    return f"{text[:COMPLAINT_HEAD_CHARACTERS]}\n[...]\n{text[-COMPLAINT_TAIL_CHARACTERS:]}"
 
 
 @contextmanager

@@ -284,7 +284,7 @@ class Fleet:
                 output, complaint = process.communicate()
         done = Done(words, process.returncode, output, complaint.decode("utf-8", "replace"))
         if "Traceback" in done.complaint:
-            self.wrong.append(f"{' '.join(words)} shows a traceback:\n{done.complaint[-3000:]}")
+            self.wrong.append(f"{' '.join(words)} shows a traceback:\n{done.complaint[-6000:]}")
         return done
 
     def ask(self, *words: str, home: Path | None = None) -> Done:

@@ -96,6 +96,14 @@ class _Naming:
             error.filename = self._path
 
 
+def _is_folder(path: str) -> bool:
+    """``os.path.isdir`` says that there is none on a disk that fails; here that raises OSError."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 class RealDisk:
     """A ``core.ports.Disk``.
 
@@ -132,10 +140,10 @@ class RealDisk:
 
     def make_folders(self, path: str) -> None:
         base = os.path.normpath(path)
-        if base in self._durable and os.path.isdir(base):
+        if base in self._durable and _is_folder(base):
             return
         missing: list[str] = []
-        while not os.path.isdir(base):
+        while not _is_folder(base):
             missing.append(base)
             base = os.path.dirname(base)
         # Another thread or an earlier process may have made ``base`` and not yet synced its name.
@@ -145,7 +153,7 @@ class RealDisk:
             try:
                 os.mkdir(folder, self._folder_mode)
             except FileExistsError:
-                if not os.path.isdir(folder):
+                if not _is_folder(folder):
                     raise
             self.sync_folder(os.path.dirname(folder))
         if len(self._durable) < _DURABLE_FOLDERS_MAX:

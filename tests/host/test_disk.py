@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -119,6 +120,17 @@ def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
         disk.make_folders(str(tmp_path / "a"))
         (tmp_path / "a").rmdir()
     assert disk.stat(str(tmp_path / "a")) is None
+
+
+def test_a_disk_that_fails_is_not_taken_for_one_without_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    monkeypatch.setattr(os, "stat", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        RealDisk().make_folders(str(tmp_path / "a" / "b"))
 
 
 def test_sync_reaches_the_file_and_the_folder(tmp_path: Path, synced: list[str]) -> None:

@@ -231,6 +231,7 @@ def _outlook_value(item: Outlook) -> dict[str, object]:
         "may_lose_peers": item.scheme.spare,
         "may_lose_sites": item.lose_sites,
         "may_lose_more_peers": item.lose_more_peers,
+        "loss": item.loss,
         "loss_closed": item.closed,
         "loss_markov": item.markov,
         "loss_monte_carlo": trials,

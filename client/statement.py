@@ -172,7 +172,7 @@ def hazards_of(holders: Sequence[Holder], *, created_s: int, now_s: float) -> Ha
 
 
 def too_long(hazards: Hazards) -> str:
-    """Which waits are longer than those that ``moorage plan`` takes, if any: the yearly rate falls again with such."""
+    """Which waits are longer than those that ``moorage plan`` takes, if any: no figure is worth much with such."""
     waits = (
         ("time without a look", hazards.sweep / DAY, SWEEP_DAYS_MAX, "days"),
         ("grace", hazards.grace / HOUR, GRACE_HOURS_MAX, "hours"),

@@ -2,8 +2,7 @@
 
 Two probabilities. Until the object is whole again, and this one errs on the side of loss: nothing is mended before the
 latest time at which the pool's settings have it mended, and who is silent has lost what it had. From then on: a year of
-the stationary stripe, as ``moorage plan`` computes it. That errs on the side of loss while a share is hardly ever away;
-for waits of years it is too low, and falls with them, so the caller gives it none longer than ``plan`` takes.
+the whole stripe, as ``moorage plan`` computes it.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ import math
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
-from erasure.durability_closed import hit_at_once, loss_rate, lost_together, nines, yearly
-from erasure.durability_plan import Hazards, stripe_at
+from erasure.durability_closed import hit_at_once, lost_together, nines, yearly
+from erasure.durability_plan import Hazards, loss_rate, stripe_at
 from erasure.scheme import Scheme
 
 

@@ -24,8 +24,7 @@ from erasure.scheme import Scheme
 YEAR_DAYS = 365.25
 DAY = 1 / YEAR_DAYS
 HOUR = DAY / 24
-# The longest waits that are planned with. Where they are many times what lies between two failures, most shares are
-# away at any time, and the rate at which the rest is lost falls again: the figure gets better the worse the care is.
+# The longest waits that are planned with: who waits longer has no plan for 30 years, but none at all.
 SWEEP_DAYS_MAX = 3650
 GRACE_HOURS_MAX = 87_600
 REPAIR_HOURS_MAX = 87_600
@@ -64,14 +63,15 @@ class Hazards:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """One scheme on given peers. Probabilities are per object and year; ``closed``, ``markov`` and ``trials`` count
-    single peers and sites, ``common`` common-mode events."""
+    """One scheme on given peers. Probabilities are per object and year; ``loss``, ``closed``, ``markov`` and ``trials``
+    count single peers and sites, ``common`` common-mode events. ``loss`` is what schemes are judged by."""
 
     scheme: Scheme
     stripe: Stripe
     usable_bytes: int
     lose_sites: int
     lose_more_peers: int
+    loss: float
     closed: float
     markov: float
     trials: Estimate | None
@@ -84,11 +84,11 @@ class Outlook:
 
     @property
     def nines(self) -> float:
-        return durability_closed.nines(self.closed)
+        return durability_closed.nines(self.loss)
 
     @property
     def nines_with_common(self) -> float:
-        return durability_closed.nines(self.closed + self.common)
+        return durability_closed.nines(self.loss + self.common)
 
     @property
     def trials_agree(self) -> bool:
@@ -117,6 +117,16 @@ def stripe_at(scheme: Scheme, sites: tuple[int, ...], peers: Sequence[int], haza
     )
 
 
+def loss_rate(stripe: Stripe) -> float:
+    """Losses per year, common-mode events apart: the larger of the stationary stripe's and 1 / the mean time to loss.
+
+    The first knows the common look, and errs on the side of loss while shares are hardly ever away. Where waits are
+    many times what lies between two failures, most shares are away at any time, and the rate at which the rest is lost
+    falls again; the second only grows with waits.
+    """
+    return max(durability_closed.loss_rate(stripe), durability_markov.loss_rate(stripe))
+
+
 def outlook(
     scheme: Scheme,
     capacities: Sequence[Sequence[int]],
@@ -132,7 +142,8 @@ def outlook(
     stripe = stripe_of(scheme, [len(site) for site in capacities], hazards)
     rate = durability_closed.loss_rate(stripe)
     apart = durability_closed.loss_rate(stripe, common_look=False)
-    markov = durability_markov.loss_rate(stripe) * (rate / apart if apart else 1.0)
+    first = durability_markov.loss_rate(stripe)
+    markov = first * (rate / apart if apart else 1.0)
     sites, more = sites_to_lose(stripe)
     common = hazards.common * durability_closed.hit_at_once(stripe, hazards.common_hit)
     return Outlook(
@@ -141,6 +152,7 @@ def outlook(
         usable_bytes=usable_bytes(scheme, capacities),
         lose_sites=sites,
         lose_more_peers=more,
+        loss=durability_closed.yearly(max(rate, first)),
         closed=durability_closed.yearly(rate),
         markov=durability_closed.yearly(markov),
         trials=sample_losses(stripe, draws, trials) if draws is not None and trials and rate else None,
@@ -173,8 +185,8 @@ def _fits(scheme: Scheme, peers: Sequence[int]) -> bool:
 def worth_it(outlooks: Sequence[Outlook]) -> list[Outlook]:
     """Those for which no other is as cheap and loses less, cheapest first."""
     best: list[Outlook] = []
-    for item in sorted(outlooks, key=lambda item: (item.overhead, item.closed)):
-        if not best or item.closed < best[-1].closed:
+    for item in sorted(outlooks, key=lambda item: (item.overhead, item.loss)):
+        if not best or item.loss < best[-1].loss:
             best.append(item)
     return best
 
@@ -182,4 +194,4 @@ def worth_it(outlooks: Sequence[Outlook]) -> list[Outlook]:
 def recommend(outlooks: Sequence[Outlook], target_nines: float) -> Outlook | None:
     """The cheapest that reaches the target, common-mode events apart; of equally cheap ones the safest."""
     enough = [item for item in outlooks if item.nines >= target_nines]
-    return min(enough, key=lambda item: (item.overhead, item.closed), default=None)
+    return min(enough, key=lambda item: (item.overhead, item.loss), default=None)

@@ -3,14 +3,15 @@
 python -m tests.sim --seeds 1..20 [--profile storm|long|both]
 python -m tests.sim --seconds 600 [--from SEED] [--jobs 2]
 python -m tests.sim --seed 7 --profile storm [--schedule FILE] [--trace] [--minimise]
+python -m tests.sim --sum FILE
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.sim.minimise import minimise
 from tests.sim.nemesis import make_schedule, parse_schedule, schedule_text
 from tests.sim.profiles import PROFILES, Profile
 from tests.sim.swarm import EVENTS_SHOWN, Verdict, peer_names, run_seed
+from tests.sim.totals import Totals, keep, kept
 from tests.sim.trials import Trial, verdicts_of
 
 SEED_BITS = 32
@@ -38,6 +40,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--trace", action="store_true", help="show all events of every seed")
     parser.add_argument("--jobs", type=int, default=1, help="so many universes at once, a process each")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
+    parser.add_argument("--record", type=Path, help="append what the run came to to this file")
+    parser.add_argument("--sum", type=Path, help="run nothing: show the runs of such a file, and their sum")
     arguments = parser.parse_args()
     if arguments.write_schedule and (arguments.seed is None or arguments.profile == "both"):
         parser.error("--write-schedule needs --seed and --profile storm or long")
@@ -89,26 +93,6 @@ def _show(verdict: Verdict, *, trace: bool) -> None:
         print(f"  {verdict.failure}\n  replay: python -m tests.sim --seed {verdict.seed} --profile {verdict.profile}")
 
 
-def _summary(verdicts: list[Verdict], wall_s: float) -> None:
-    def total(name: str) -> str:
-        found: Counter[str] = sum((getattr(verdict, name) for verdict in verdicts), Counter[str]())
-        return ", ".join(f"{count} {word}" for word, count in sorted(found.items())) or "none"
-
-    hours = sum(verdict.sim_s for verdict in verdicts) / 3600
-    rebuilt, needless = (sum(getattr(verdict, name) for verdict in verdicts) for name in ("rebuilt", "needless"))
-    print(f"\n{len(verdicts)} seeds, {sum(bool(verdict.failure) for verdict in verdicts)} failed")
-    cpu = sum(verdict.cpu_s for verdict in verdicts)
-    print(
-        f"{hours:.1f} simulated hours in {wall_s:.0f} s: {hours / max(wall_s, 0.001):.2f} per second of wall clock,"
-        f" {hours / max(cpu, 0.001):.2f} per second of CPU"
-    )
-    print(f"faults: {total('applied')}")
-    print(f"forbidden by the budget: {total('skipped')}")
-    print(f"commands: {total('commands')}")
-    print(f"oracle: {total('checks')}")
-    print(f"shards rebuilt: {rebuilt}, of them needlessly: {needless} ({100 * needless / max(1, rebuilt):.1f} %)")
-
-
 def _shorten(seed: int, profile: Profile, verdict: Verdict, schedule_file: Path | None) -> None:
     schedule = (
         parse_schedule(schedule_file.read_text())
@@ -123,8 +107,19 @@ def _shorten(seed: int, profile: Profile, verdict: Verdict, schedule_file: Path 
     print(f"  replay: python -m tests.sim --seed {seed} --profile {profile.name} --schedule {target}")
 
 
+def _show_kept(path: Path) -> None:
+    """Each run of the file, and all together."""
+    runs = kept(path)
+    for command, totals in runs:
+        print(f"{command}\n{totals}\n")
+    print(f"all {len(runs)} runs\n{sum((totals for _, totals in runs), Totals())}")
+
+
 def main() -> int:
     arguments = _arguments()
+    if arguments.sum:
+        _show_kept(arguments.sum)
+        return 0
     verdicts: list[Verdict] = []
     began = time.monotonic()
     if arguments.write_schedule:
@@ -138,7 +133,10 @@ def main() -> int:
             _shorten(verdict.seed, PROFILES[verdict.profile], verdict, arguments.schedule)
         if verdict.failure and not arguments.keep_going:
             break
-    _summary(verdicts, time.monotonic() - began)
+    totals = Totals.of(verdicts, time.monotonic() - began)
+    print(f"\n{totals}")
+    if arguments.record:
+        keep(arguments.record, totals, f"python -m tests.sim {shlex.join(sys.argv[1:])}")
     return int(any(verdict.failure for verdict in verdicts))
 
 

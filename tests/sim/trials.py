@@ -39,4 +39,4 @@ def verdicts_of(trials: Iterator[Trial], jobs: int) -> Iterator[Verdict]:
                 running |= {pool.submit(run_trial, trial) for trial in islice(trials, len(done))}
                 yield from (future.result() for future in done)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,30 @@
+"""Bytes to store: incompressible, and equal for equal seeds, so that a round can be repeated."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+WRITE_BYTES = 8 << 20
+
+
+def make_source(path: Path, size_bytes: int, seed: int) -> None:
+    """One file of random bytes."""
+    generator = random.Random(seed)
+    with path.open("wb") as file:
+        for start in range(0, size_bytes, WRITE_BYTES):
+            file.write(generator.randbytes(min(WRITE_BYTES, size_bytes - start)))
+
+
+def make_folder(folder: Path, *, files: int, file_bytes: int, seed: int, per_folder: int = 1000) -> None:
+    """``files`` files of ``file_bytes`` random bytes each, ``per_folder`` to a folder."""
+    generator = random.Random(seed)
+    for number in range(files):
+        place = folder / f"part-{number // per_folder:04}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"file-{number:06}.bin").write_bytes(generator.randbytes(file_bytes))
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all its files."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypedDict, cast
 
-from benchmarks.processes import folder_bytes, output_of
+from benchmarks.debian import package_file
+from benchmarks.figures import OURS
+from benchmarks.processes import Commands, files_since, folder_bytes
 
 COMMAND = Path(sys.executable).parent / "moorage"
+CHECKOUT = Path(__file__).resolve().parent.parent
+UNCOMPRESSED = (sys.executable, "-m", "benchmarks.uncompressed")
 POOL_DEADLINE_S = 120
 TRANSFER_DEADLINE_S = 3600
+UNSYNCED = f"{OURS}, unsynced"
 
 
 class Peer(TypedDict):
@@ -19,6 +30,7 @@ class Peer(TypedDict):
 
     pid: int
     home: str
+    address: str
 
 
 class PoolAnswer(TypedDict):
@@ -29,35 +41,65 @@ class PutAnswer(TypedDict):
     object: str
 
 
+class RepairAnswer(TypedDict):
+    rebuilt: int
+    unrepaired: int
+
+
+def find_unsyncing() -> Path | None:
+    """Debian's libeatmydata, which makes fsync and its like do nothing; None where it cannot be had."""
+    return package_file("libeatmydata1", f"usr/lib/{os.uname().machine}-linux-gnu/libeatmydata.so")
+
+
 class MooragePool:
     """``peers`` daemons on ``sites`` sites; every put and get is a process of its own, its start included."""
 
-    name = "moorage"
+    gateway_bytes = 0
+    client_pids: Sequence[int] = ()
 
-    def __init__(self, folder: Path, *, peers: int, sites: int, scheme: str) -> None:
+    def __init__(self, folder: Path, *, peers: int, sites: int, scheme: str, unsyncing: Path | None = None) -> None:
+        """``unsyncing``: preloaded into all of its processes."""
+        self.name = UNSYNCED if unsyncing else OURS
+        self.version = version("moorage")
+        environment = {"PYTHONPATH": str(CHECKOUT)} | ({"LD_PRELOAD": str(unsyncing)} if unsyncing else {})
+        self.commands = Commands(environment)
         self._folder = folder
         self._shape = ("--peers", str(peers), "--sites", str(sites), "--scheme", scheme)
         self._scheme = scheme
-        self._peers: list[Peer] = []
+        self.peers: list[Peer] = []
 
     def start(self) -> None:
-        """Returns when all peers answer."""
+        """Returns when all peers answer; also when some were killed meanwhile."""
         answer = self._run("pool", "up", "--dir", self._folder, *self._shape, deadline_s=POOL_DEADLINE_S)
-        self._peers = cast(PoolAnswer, answer)["peers"]
+        self.peers = cast(PoolAnswer, answer)["peers"]
 
     def _run(self, *words: str | Path, deadline_s: float) -> object:
-        return json.loads(output_of([COMMAND, "--json", *words], deadline_s=deadline_s))
+        return json.loads(self.commands.output([COMMAND, "--json", *words], deadline_s=deadline_s))
 
-    def _run_client(self, *words: str | Path) -> object:
-        return self._run("--home", self._folder / "client", *words, deadline_s=TRANSFER_DEADLINE_S)
+    def client_words(self, *words: str | Path) -> list[str | Path]:
+        """A command of the pool's client, but for the program's name."""
+        return ["--json", "--home", self.client_home, *words]
 
     @property
-    def pids(self) -> list[int]:
-        return [peer["pid"] for peer in self._peers]
+    def client_home(self) -> Path:
+        return self._folder / "client"
+
+    def _run_client(self, *words: str | Path, program: Sequence[str | Path] = (COMMAND,)) -> object:
+        command = [*program, *self.client_words(*words)]
+        return json.loads(self.commands.output(command, deadline_s=TRANSFER_DEADLINE_S))
+
+    @property
+    def peer_pids(self) -> list[int]:
+        return [peer["pid"] for peer in self.peers]
 
     def put(self, source: Path) -> str:
         """The object's id."""
         return cast(PutAnswer, self._run_client("put", source, "--scheme", self._scheme))["object"]
+
+    def put_uncompressed(self, source: Path) -> str:
+        """The same by a client that does not try to compress, which the product has no switch for."""
+        answer = self._run_client("put", source, "--scheme", self._scheme, program=UNCOMPRESSED)
+        return cast(PutAnswer, answer)["object"]
 
     def get(self, stored: str, folder: Path) -> Path:
         """The restored file."""
@@ -65,8 +107,51 @@ class MooragePool:
         (target,) = (path for path in folder.rglob("*") if path.is_file())
         return target
 
+    def put_tree(self, source: Path) -> str:
+        """The folder is one object."""
+        return self.put(source)
+
+    def get_tree(self, stored: str, folder: Path) -> Path:
+        self._run_client("get", stored, "--to", folder)
+        (target,) = folder.iterdir()
+        return target
+
+    def cat(self, stored: str, path: str, *words: str) -> subprocess.Popen[bytes]:
+        """The command that writes a file, or a range of it, to its standard output."""
+        command = [COMMAND, *self.client_words("cat", stored, path, *words)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, env=self.commands.environment)
+
+    def verify(self, stored: str) -> None:
+        """Every share is read and digested by its holder."""
+        self._run_client("verify", "--full", stored)
+
+    def lose_holder(self, since_s: float) -> int:
+        """The first peer loses its new shards, as if its disk had been replaced by an older copy of it."""
+        lost = files_since(Path(self.peers[0]["home"]) / "shards", since_s)
+        for path in lost:
+            path.unlink()
+        return len(lost)
+
+    def repair(self, stored: str) -> None:
+        answer = cast(RepairAnswer, self._run_client("repair", stored))
+        if not answer["rebuilt"] or answer["unrepaired"]:
+            raise SystemExit(f"{self.name} did not repair {stored}: {answer}")
+
     def stored_bytes(self) -> int:
-        return folder_bytes(Path(peer["home"]) / "shards" for peer in self._peers)
+        return folder_bytes(Path(peer["home"]) / "shards" for peer in self.peers)
+
+    def kill(self, number: int) -> None:
+        """The peer of that number, from 0, dies; ``start`` brings it back."""
+        peer = self.peers[number]
+        os.kill(peer["pid"], signal.SIGKILL)
+        while Path(f"/proc/{peer['pid']}").exists():
+            time.sleep(0.01)
+        self.peers = [each for each in self.peers if each["pid"] != peer["pid"]]
+
+    def configure(self, number: int, settings: Mapping[str, str]) -> None:
+        """Give a stopped peer, from 0, network settings (``[network]``) for its next start."""
+        text = "[network]\n" + "".join(f'{name} = "{value}"\n' for name, value in settings.items())
+        (self._folder / f"peer-{number + 1}" / "settings.toml").write_text(text)
 
     def pause(self) -> None:
         """Nothing: an idle pool costs next to nothing, and a frozen one would spend its next turn on waking up."""

@@ -14,12 +14,17 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 # linux/if.h and linux/sockios.h
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 STAT_USER_TIME, STAT_SYSTEM_TIME = 11, 12
+# proc(5), clear_refs: the peak begins anew at what is resident now.
+RESET_PEAK = "5"
+WATCH_PERIOD_S = 0.02
 
 
 def private_world() -> list[str]:
@@ -82,9 +87,71 @@ def folder_bytes(folders: Iterable[Path]) -> int:
     return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
 
 
-def output_of(command: Sequence[str | Path], *, deadline_s: float) -> str:
-    """Standard output; the command's own complaint and the end of the benchmark if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=deadline_s, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stderr.strip()[-2000:]}")
-    return done.stdout
+def files_since(folder: Path, since_s: float) -> list[Path]:
+    """The files in it that were last written at ``since_s`` (seconds of the wall clock) or later."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.stat().st_mtime >= since_s]
+
+
+def reset_peak(pids: Iterable[int]) -> None:
+    """Let ``peak_bytes`` of these processes count from now."""
+    for pid in pids:
+        with suppress(OSError):
+            Path(f"/proc/{pid}/clear_refs").write_text(RESET_PEAK)
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process had resident; 0 when it is gone."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def loopback_bytes() -> int:
+    """What has travelled over this network namespace's loopback."""
+    for line in Path("/proc/net/dev").read_text().splitlines():
+        name, _, counts = line.partition(":")
+        if name.strip() == "lo":
+            return int(counts.split()[0])
+    return 0
+
+
+class Commands:
+    """Runs a system's short-lived commands. ``peak_bytes``: the most memory that one had since it was last set."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        """``environment`` is added to this process's own."""
+        self.environment = {**os.environ, **(environment or {})}
+        self.peak_bytes = 0
+
+    def output(
+        self, command: Sequence[str | Path], *, deadline_s: float, good: Iterable[int] = (0,), words: str = ""
+    ) -> str:
+        """Standard output; the command's own complaint and the end of the benchmark if its status is not ``good``."""
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=self.environment
+        ) as process:
+            done = threading.Event()
+            watcher = threading.Thread(target=self._watch, args=(process.pid, done))
+            watcher.start()
+            try:
+                output, complaint = process.communicate(words, timeout=deadline_s)
+            except BaseException:  # whatever it is, the command must not outlive its benchmark
+                process.kill()
+                raise
+            finally:
+                done.set()
+                watcher.join()
+        if process.returncode not in good:
+            raise SystemExit(
+                f"{' '.join(map(str, command))}: exit {process.returncode}\n{(complaint or output).strip()[-2000:]}"
+            )
+        return output
+
+    def _watch(self, pid: int, done: threading.Event) -> None:
+        while True:
+            self.peak_bytes = max(self.peak_bytes, peak_bytes(pid))
+            if done.wait(WATCH_PERIOD_S):
+                return

@@ -28,7 +28,6 @@ from erasure.scheme import Scheme
 from host.memory import keep_freed_memory
 
 GB = 1e9
-# Sums of a put's and a get's stages; a stage that is part of another one is shown and not counted.
 FLOWS = ("put", "get")
 
 

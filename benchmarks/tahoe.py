@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
+from urllib.parse import quote
 
-from benchmarks.processes import folder_bytes, free_ports, output_of
+from benchmarks.processes import Commands, files_since, folder_bytes, free_ports
 
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "tahoe-requirements.txt"
@@ -24,6 +26,7 @@ START_DEADLINE_S = 90
 STOP_DEADLINE_S = 20
 TRANSFER_DEADLINE_S = 3600
 COPY_BYTES = 1 << 18
+ALIAS = "benchmark"
 
 
 def install() -> Path:
@@ -34,9 +37,10 @@ def install() -> Path:
     if not stamp.is_file() or stamp.read_text() != wanted:
         print(f"installing Tahoe-LAFS into {ENVIRONMENT}", flush=True)
         shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-        output_of([sys.executable, "-m", "venv", ENVIRONMENT], deadline_s=COMMAND_DEADLINE_S)
+        output = Commands().output
+        output([sys.executable, "-m", "venv", ENVIRONMENT], deadline_s=COMMAND_DEADLINE_S)
         pip: list[str | Path] = [ENVIRONMENT / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        output_of([*pip, "install", "--requirement", REQUIREMENTS], deadline_s=600)
+        output([*pip, "install", "--requirement", REQUIREMENTS], deadline_s=600)
         stamp.write_text(wanted)
     return command
 
@@ -54,37 +58,54 @@ class TahoeGrid:
     """
 
     name = "tahoe"
+    version = "1.20.0"
 
-    def __init__(self, command: Path, folder: Path, *, needed: int, total: int) -> None:
+    def __init__(self, command: Path, folder: Path, *, needed: int, total: int, nodes: int = 0) -> None:
+        """``nodes``: storage nodes, where more than ``total`` are wanted."""
         self._command = command
         self._folder = folder
         self._needed, self._total = needed, total
+        self._servers = max(nodes, total)
         self._nodes: list[Node] = []
         self._web_port = 0
+        self.gateway_bytes = 0
+        self.commands = Commands()
 
     def start(self) -> None:
         """Returns when the client is connected to every storage node."""
         self._folder.mkdir()
-        introducer_port, self._web_port, *ports = free_ports(2 + 2 * self._total)
+        introducer_port, self._web_port, *ports = free_ports(2 + 2 * self._servers)
         introducer = self._create("introducer", "create-introducer", *_listen(introducer_port))
         self._run(introducer)
         furl_path = introducer / "private" / "introducer.furl"
         _wait("the introducer", lambda: furl_path.is_file() and furl_path.read_text().strip() != "")
         furl = furl_path.read_text().strip()
-        for number in range(self._total):
-            listen = _listen(ports[2 * number])
-            common = self._common(f"storage-{number + 1}", furl, ports[2 * number + 1])
-            self._run(self._create(f"storage-{number + 1}", "create-node", *common, *listen))
+        common = self._common("storage-1", furl, ports[1])
+        first = self._create("storage-1", "create-node", *common, *_listen(ports[0]))
+        for number in range(self._servers):
+            self._run(self._twin(first, ports[:2], number + 1, ports[2 * number :][:2]))
         shares = (f"--shares-needed={self._needed}", f"--shares-happy={self._total}", f"--shares-total={self._total}")
         self._run(self._create("client", "create-client", *self._common("client", furl, self._web_port), *shares))
-        _wait("all storage nodes", lambda: self._connected() == self._total)
+        _wait("all storage nodes", lambda: self._connected() == self._servers)
+        self._run_client("create-alias", ALIAS)
 
     def _common(self, name: str, furl: str, web_port: int) -> tuple[str, ...]:
         return ("--introducer", furl, "--nickname", name, "--webport", f"tcp:{web_port}:interface=127.0.0.1")
 
     def _create(self, name: str, *words: str) -> Path:
-        output_of([self._command, *words, self._folder / name], deadline_s=COMMAND_DEADLINE_S)
+        self.commands.output([self._command, *words, self._folder / name], deadline_s=COMMAND_DEADLINE_S)
         return self._folder / name
+
+    def _twin(self, first: Path, its_ports: Sequence[int], number: int, ports: Sequence[int]) -> Path:
+        """A node like ``first``, which has not run yet and has no keys: to have Tahoe make one takes seconds."""
+        folder = self._folder / f"storage-{number}"
+        if folder != first:
+            shutil.copytree(first, folder)
+            settings = (folder / "tahoe.cfg").read_text().replace(first.name, folder.name)
+            for old, new in zip(its_ports, ports, strict=True):
+                settings = settings.replace(f":{old}", f":{new}")
+            (folder / "tahoe.cfg").write_text(settings)
+        return folder
 
     def _run(self, folder: Path) -> None:
         with Path(f"{folder}.log").open("wb") as log:
@@ -106,12 +127,18 @@ class TahoeGrid:
 
     @contextmanager
     def _request(
-        self, method: str, path: str, *, source: Path | None = None, deadline_s: float = TRANSFER_DEADLINE_S
+        self,
+        method: str,
+        path: str,
+        *,
+        source: Path | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline_s: float = TRANSFER_DEADLINE_S,
     ) -> Generator[http.client.HTTPResponse]:
         connection = http.client.HTTPConnection("127.0.0.1", self._web_port, timeout=deadline_s)
         try:
             if source is None:
-                connection.request(method, path)
+                connection.request(method, path, headers=dict(headers or {}))
             else:
                 with source.open("rb") as body:
                     size = str(source.stat().st_size)
@@ -124,12 +151,26 @@ class TahoeGrid:
             connection.close()
 
     @property
-    def pids(self) -> list[int]:
-        return [node.process.pid for node in self._nodes]
+    def _storage(self) -> list[Node]:
+        return self._nodes[1:-1]
+
+    @property
+    def peer_pids(self) -> list[int]:
+        """The introducer is one: nothing is found without it."""
+        return [node.process.pid for node in self._nodes[:-1]]
+
+    @property
+    def client_pids(self) -> list[int]:
+        return [node.process.pid for node in self._nodes[-1:]]
+
+    def _run_client(self, *words: str | Path, stdin: str = "") -> str:
+        command = [self._command, "-d", self._folder / "client", *words]
+        return self.commands.output(command, deadline_s=TRANSFER_DEADLINE_S, words=stdin)
 
     def put(self, source: Path) -> str:
         """The read capability of what was stored."""
         with self._request("PUT", "/uri", source=source) as answer:
+            self.gateway_bytes += source.stat().st_size
             return answer.read().decode()
 
     def get(self, stored: str, folder: Path) -> Path:
@@ -138,10 +179,59 @@ class TahoeGrid:
         target = folder / "restored"
         with self._request("GET", f"/uri/{stored}") as answer, target.open("wb") as file:
             shutil.copyfileobj(answer, file, COPY_BYTES)
+        self.gateway_bytes += target.stat().st_size
         return target
 
+    def put_tree(self, source: Path) -> str:
+        """The snapshot's name below the alias."""
+        name = f"{ALIAS}:{source.name}"
+        self._run_client("backup", source, name)
+        return name
+
+    def get_tree(self, stored: str, folder: Path) -> Path:
+        folder.mkdir()
+        self._run_client("cp", "--recursive", f"{stored}/Latest/", folder)
+        # Since 1.13 the folder itself is copied too, under its own name.
+        inside = folder / "Latest"
+        return inside if inside.is_dir() else folder
+
+    def read(self, stored: str, byte_range: tuple[int, int] | None = None) -> Generator[bytes]:
+        """Pieces of a file, or of the bytes from the first to the second of ``byte_range``, both included."""
+        headers = {} if byte_range is None else {"Range": f"bytes={byte_range[0]}-{byte_range[1]}"}
+        with self._request("GET", f"/uri/{quote(stored)}", headers=headers) as answer:
+            while piece := answer.read1(COPY_BYTES):
+                yield piece
+
+    def cap_of(self, path: str) -> str:
+        """The capability of what lies under a name such as ``ALIAS:name/Latest/file``."""
+        return self._run_client("ls", "--uri", path).split()[0]
+
+    def verify(self, stored: str) -> None:
+        """The client fetches every share and checks it."""
+        self._check(stored, "verify=true")
+
+    def lose_holder(self, since_s: float) -> int:
+        """The first storage node loses its new shares."""
+        lost = files_since(self._storage[0].folder / "storage" / "shares", since_s)
+        for path in lost:
+            path.unlink()
+        return len(lost)
+
+    def repair(self, stored: str) -> None:
+        answer = self._check(stored, "repair=true")
+        if not answer.get("repair-successful"):
+            raise SystemExit(f"tahoe did not repair: {answer.get('summary')}")
+
+    def _check(self, stored: str, words: str) -> dict[str, object]:
+        with self._request("POST", f"/uri/{stored}?t=check&output=JSON&{words}") as answer:
+            found = cast(dict[str, object], json.load(answer))
+        results = cast(dict[str, object], found.get("post-repair-results") or found)
+        if not cast(dict[str, object], results["results"])["healthy"]:
+            raise SystemExit(f"tahoe: a file is not healthy after {words}: {results.get('summary')}")
+        return found
+
     def stored_bytes(self) -> int:
-        return folder_bytes(node.folder / "storage" / "shares" for node in self._nodes)
+        return folder_bytes(node.folder / "storage" / "shares" for node in self._storage)
 
     def pause(self) -> None:
         """Freeze the nodes: they ask one another for a sign of life every second, which costs the others CPU."""
@@ -152,7 +242,7 @@ class TahoeGrid:
         self._signal(signal.SIGCONT)
         # The client learns of a lost connection only when its next sign of life is due.
         time.sleep(2)
-        _wait("all storage nodes again", lambda: self._connected() == self._total)
+        _wait("all storage nodes again", lambda: self._connected() == self._servers)
 
     def stop(self) -> None:
         """Ends every process of the grid."""

@@ -58,11 +58,12 @@ fuzz: $(STAMP) ## coverage-guided fuzzing of every parser: make fuzz SECONDS=300
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install --editable '.[fuzz]'
 	$(BIN)/python -W ignore -m tests.doubt.fuzz --seconds $(SECONDS) $(TARGET)
 
-bench: $(STAMP) ## put and get of 512 MiB beside Tahoe-LAFS, in one run
-	$(BIN)/python -m benchmarks.against_tahoe
+# BENCH="--only file --rounds 3" measures a part; benchmarks/plans.py says how much of what.
+bench: $(STAMP) ## every figure beside Tahoe-LAFS and restic in one run, compared with the last run: hours
+	$(BIN)/python -m benchmarks $(BENCH)
 
-bench-quick: $(STAMP) ## the same with 32 MiB, to see that it works
-	$(BIN)/python -m benchmarks.against_tahoe --size-mib 32 --rounds 1
+bench-quick: $(STAMP) ## a little of all of it in under 3 minutes, to see that it works
+	$(BIN)/python -m benchmarks --quick --no-history $(BENCH)
 
 # Fresh seeds for every commit, the same for all who have it.
 SIM_SECONDS ?= 1200

@@ -8,18 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypedDict, cast
 
 from benchmarks.debian import package_file
 from benchmarks.figures import OURS
-from benchmarks.processes import Commands, files_since, folder_bytes
+from benchmarks.processes import Commands, files_since, folder_bytes, free_ports
 
 COMMAND = Path(sys.executable).parent / "moorage"
 CHECKOUT = Path(__file__).resolve().parent.parent
-UNCOMPRESSED = (sys.executable, "-m", "benchmarks.uncompressed")
+COMPRESSING = (sys.executable, "-m", "benchmarks.uncompressed")
 POOL_DEADLINE_S = 120
 TRANSFER_DEADLINE_S = 3600
 UNSYNCED = f"{OURS}, unsynced"
@@ -96,9 +96,9 @@ class MooragePool:
         """The object's id."""
         return cast(PutAnswer, self._run_client("put", source, "--scheme", self._scheme))["object"]
 
-    def put_uncompressed(self, source: Path) -> str:
-        """The same by a client that does not try to compress, which the product has no switch for."""
-        answer = self._run_client("put", source, "--scheme", self._scheme, program=UNCOMPRESSED)
+    def put_compressing(self, source: Path, switch: str) -> str:
+        """The same by a client whose compression is ``on`` or ``off``, which the product has no switch for."""
+        answer = self._run_client("put", source, "--scheme", self._scheme, program=(*COMPRESSING, switch))
         return cast(PutAnswer, answer)["object"]
 
     def get(self, stored: str, folder: Path) -> Path:
@@ -140,18 +140,29 @@ class MooragePool:
     def stored_bytes(self) -> int:
         return folder_bytes(Path(peer["home"]) / "shards" for peer in self.peers)
 
+    def _home(self, number: int) -> Path:
+        return self._folder / f"peer-{number}"
+
     def kill(self, number: int) -> None:
-        """The peer of that number, from 0, dies; ``start`` brings it back."""
-        peer = self.peers[number]
+        """The peer of that number, from 1, dies."""
+        home = str(self._home(number))
+        (peer,) = (each for each in self.peers if each["home"] == home)
         os.kill(peer["pid"], signal.SIGKILL)
         while Path(f"/proc/{peer['pid']}").exists():
             time.sleep(0.01)
-        self.peers = [each for each in self.peers if each["pid"] != peer["pid"]]
+        self.peers.remove(peer)
 
-    def configure(self, number: int, settings: Mapping[str, str]) -> None:
-        """Give a stopped peer, from 0, network settings (``[network]``) for its next start."""
-        text = "[network]\n" + "".join(f'{name} = "{value}"\n' for name, value in settings.items())
-        (self._folder / f"peer-{number + 1}" / "settings.toml").write_text(text)
+    def revive(self) -> None:
+        """Returns when all that were killed answer again."""
+        self.start()
+
+    def delay(self, number: int, late: Callable[[int], int]) -> None:
+        """Have everybody reach the peer of that number, from 1, at the port that ``late`` gives for its own."""
+        self.kill(number)
+        (port,) = free_ports(1)
+        settings = f'[network]\nlisten = "127.0.0.1:{port}"\nadvertise = "127.0.0.1:{late(port)}"\n'
+        (self._home(number) / "settings.toml").write_text(settings)
+        self.start()
 
     def pause(self) -> None:
         """Nothing: an idle pool costs next to nothing, and a frozen one would spend its next turn on waking up."""

@@ -6,6 +6,7 @@ import datetime
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.figures import Figure
 from benchmarks.lab import Tools
@@ -29,6 +30,13 @@ NOTES = (
 )
 
 
+class Written(NamedTuple):
+    """What a result and its line in the history have in common."""
+
+    when: str
+    software: dict[str, str]
+
+
 def print_figures(figures: Sequence[Figure], tools: Tools) -> None:
     """All tables."""
     print("\n".join([*figure_lines(figures), "", *ratio_lines(figures)]))
@@ -44,14 +52,15 @@ def write_result(
     others: Mapping[str, str],
     private: bool,
     more: Mapping[str, object],
-) -> dict[str, object]:
-    """What was written to a new file in RESULTS; ``more`` is added to it as it is."""
+) -> Written:
+    """Write a new file in RESULTS; ``more`` is added to it as it is."""
     now = datetime.datetime.now(datetime.UTC)
+    written = Written(now.isoformat(timespec="seconds"), describe_software(others))
     result: dict[str, object] = {
         "schema": SCHEMA,
-        "when": now.isoformat(timespec="seconds"),
+        "when": written.when,
         "machine": machine,
-        "software": describe_software(others),
+        "software": written.software,
         "private_network": private,
         **more,
         "figures": [figure.as_json() for figure in figures],
@@ -61,4 +70,4 @@ def write_result(
     path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}-{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(f"written to {path}")
-    return result
+    return written

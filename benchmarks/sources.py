@@ -1,4 +1,7 @@
-"""Bytes to store: incompressible, and equal for equal seeds, so that a round can be repeated."""
+"""Bytes to store: incompressible, and equal for equal seeds, so that a round can be repeated.
+
+What a system has stored it may not store again: a seed names its benchmark and its round, and no other has it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 WRITE_BYTES = 8 << 20
 
 
-def make_source(path: Path, size_bytes: int, seed: int) -> None:
+def make_source(path: Path, size_bytes: int, seed: str) -> None:
     """One file of random bytes."""
     generator = random.Random(seed)
     with path.open("wb") as file:
@@ -16,7 +19,7 @@ def make_source(path: Path, size_bytes: int, seed: int) -> None:
             file.write(generator.randbytes(min(WRITE_BYTES, size_bytes - start)))
 
 
-def make_folder(folder: Path, *, files: int, file_bytes: int, seed: int, per_folder: int = 1000) -> None:
+def make_folder(folder: Path, *, files: int, file_bytes: int, seed: str, per_folder: int = 1000) -> None:
     """``files`` files of ``file_bytes`` random bytes each, ``per_folder`` to a folder."""
     generator = random.Random(seed)
     for number in range(files):

@@ -60,6 +60,10 @@ class Limit:
         return max(self.cpu_s / self.cores, self.disk_s)
 
     @property
+    def set_by(self) -> str:
+        return "disk" if self.disk_s > self.cpu_s / self.cores else "cores"
+
+    @property
     def bytes_per_s(self) -> float:
         return GB / self.seconds
 
@@ -90,7 +94,7 @@ def _measured(job: Callable[[], None], rounds: int) -> tuple[list[float], list[f
 def measure_stages(scheme: Scheme, folder: Path, rounds: int) -> list[Stage]:
     """Every stage of both flows. Takes some seconds and needs SAMPLE_BYTES times three of room in ``folder``."""
     source = folder / "stage-source"
-    make_source(source, SAMPLE_BYTES, seed=scheme.total)
+    make_source(source, SAMPLE_BYTES, seed=f"stages {scheme}")
     put = PutJobs(source, folder, scheme)
     stages: list[Stage] = []
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.figures import MIB, OURS, Figure, Spread
 
-NAME_WIDTH = 20
+NAME_WIDTH = 23
+ROW_WIDTH = 88
 NONE = "-"
 
 
@@ -52,13 +53,19 @@ def _factor(spread: Spread | None) -> str:
 
 
 def ratio_lines(figures: Sequence[Figure]) -> list[str]:
-    """How many times as fast moorage is as each other system: by medians, with the least and most of the rounds."""
-    others = list(dict.fromkeys(name for figure in figures for name in figure.series if name != OURS))
-    lines = [f"{'times as fast as':44}" + "".join(f"{other:>26}" for other in others)]
+    """How many times as fast moorage is as each other system: by medians, with the least and most of the rounds.
+
+    moorage in another way (unsynced, say) has a row of its own, and is compared with moorage as it is, too.
+    """
+    names = list(dict.fromkeys(name for figure in figures for name in figure.series))
+    others = [name for name in names if not name.startswith(OURS)] + [OURS]
+    lines = [f"{'times as fast as':{ROW_WIDTH}}" + "".join(f"{other:>26}" for other in others)]
     for figure in figures:
-        factors = [figure.times_as_fast(other) for other in others]
-        if any(factors):
-            lines.append(f"  {figure.name:42}" + "".join(f"{_factor(factor):>26}" for factor in factors))
+        for ours in sorted(name for name in figure.series if name.startswith(OURS)):
+            factors = [figure.times_as_fast(other, ours) if other != ours else None for other in others]
+            row = figure.name + ours.removeprefix(OURS)
+            if any(factors):
+                lines.append(f"  {row:{ROW_WIDTH - 2}}" + "".join(f"{_factor(factor):>26}" for factor in factors))
     return lines
 
 

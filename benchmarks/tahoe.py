@@ -68,6 +68,8 @@ class TahoeGrid:
         self._servers = max(nodes, total)
         self._nodes: list[Node] = []
         self._web_port = 0
+        self._dead: set[int] = set()
+        self._late: dict[int, Callable[[int], int]] = {}
         self.gateway_bytes = 0
         self.commands = Commands()
 
@@ -86,7 +88,7 @@ class TahoeGrid:
             self._run(self._twin(first, ports[:2], number + 1, ports[2 * number :][:2]))
         shares = (f"--shares-needed={self._needed}", f"--shares-happy={self._total}", f"--shares-total={self._total}")
         self._run(self._create("client", "create-client", *self._common("client", furl, self._web_port), *shares))
-        _wait("all storage nodes", lambda: self._connected() == self._servers)
+        _wait("all storage nodes", lambda: self._connected() == self._alive)
         self._run_client("create-alias", ALIAS)
 
     def _common(self, name: str, furl: str, web_port: int) -> tuple[str, ...]:
@@ -105,17 +107,47 @@ class TahoeGrid:
             for old, new in zip(its_ports, ports, strict=True):
                 settings = settings.replace(f":{old}", f":{new}")
             (folder / "tahoe.cfg").write_text(settings)
+        if number in self._late:
+            place = f"tub.location = tcp:127.0.0.1:{ports[0]}"
+            late = f"tub.location = tcp:127.0.0.1:{self._late[number](ports[0])}"
+            (folder / "tahoe.cfg").write_text((folder / "tahoe.cfg").read_text().replace(place, late))
         return folder
 
+    def delay(self, number: int, late: Callable[[int], int]) -> None:
+        """Before the start: have everybody reach that storage node, from 1, at the port that ``late`` gives."""
+        self._late[number] = late
+
+    def kill(self, number: int) -> None:
+        """The storage node of that number, from 1, dies, and the client knows."""
+        node = self._nodes[number]
+        node.process.kill()
+        node.process.wait()
+        self._dead.add(number)
+        _wait("the end of a storage node", lambda: self._connected() == self._alive)
+
+    def revive(self) -> None:
+        """Returns when all that were killed are connected again."""
+        for number in sorted(self._dead):
+            self._nodes[number] = self._launch(self._nodes[number].folder)
+        self._dead.clear()
+        _wait("the storage nodes again", lambda: self._connected() == self._alive)
+
+    @property
+    def _alive(self) -> int:
+        return self._servers - len(self._dead)
+
     def _run(self, folder: Path) -> None:
-        with Path(f"{folder}.log").open("wb") as log:
+        self._nodes.append(self._launch(folder))
+
+    def _launch(self, folder: Path) -> Node:
+        with Path(f"{folder}.log").open("ab") as log:
             # Not its own standard input: Tahoe's nodes end when that closes.
             words: list[str | Path] = [self._command, "run", "--allow-stdin-close", folder]
             process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        self._nodes.append(Node(folder, process))
+        return Node(folder, process)
 
     def _connected(self) -> int:
-        for node in self._nodes:
+        for node in self._living:
             if node.process.poll() is not None:
                 raise SystemExit(f"a Tahoe node ended by itself: see {node.folder}.log")
         try:
@@ -157,7 +189,11 @@ class TahoeGrid:
     @property
     def peer_pids(self) -> list[int]:
         """The introducer is one: nothing is found without it."""
-        return [node.process.pid for node in self._nodes[:-1]]
+        return [node.process.pid for node in self._living[:-1]]
+
+    @property
+    def _living(self) -> list[Node]:
+        return [node for number, node in enumerate(self._nodes) if number not in self._dead]
 
     @property
     def client_pids(self) -> list[int]:
@@ -204,7 +240,8 @@ class TahoeGrid:
 
     def cap_of(self, path: str) -> str:
         """The capability of what lies under a name such as ``ALIAS:name/Latest/file``."""
-        return self._run_client("ls", "--uri", path).split()[0]
+        words = self._run_client("ls", "--uri", path).split()
+        return next(word for word in words if word.startswith("URI:"))
 
     def verify(self, stored: str) -> None:
         """The client fetches every share and checks it."""
@@ -242,7 +279,7 @@ class TahoeGrid:
         self._signal(signal.SIGCONT)
         # The client learns of a lost connection only when its next sign of life is due.
         time.sleep(2)
-        _wait("all storage nodes again", lambda: self._connected() == self._servers)
+        _wait("all storage nodes again", lambda: self._connected() == self._alive)
 
     def stop(self) -> None:
         """Ends every process of the grid."""

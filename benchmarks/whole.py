@@ -84,7 +84,7 @@ def whole_file(lab: Lab, systems: Sequence[System], scheme: str, *, size_bytes: 
     for number in range(rounds):
         print(f"{scheme}, {size_bytes // MIB} MiB, round {number + 1} of {rounds}", flush=True)
         source = lab.work / "source"
-        make_source(source, size_bytes, seed=number)
+        make_source(source, size_bytes, seed=f"whole {number}")
         for system in in_turns(systems, number):
             turns[system.name].append(take_turn(lab, system, source))
         source.unlink()

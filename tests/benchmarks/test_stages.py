@@ -46,7 +46,7 @@ def test_every_stage_is_printed_and_stored() -> None:
 
 def test_the_jobs_handle_the_whole_sample_as_put_and_get_do(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    make_source(source, SAMPLE_BYTES, seed=1)
+    make_source(source, SAMPLE_BYTES, seed="test")
     put = PutJobs(source, tmp_path, Scheme(4, 6))
     assert sum(len(batch.sealed_lengths) for batch in put.batches) * (256 << 10) == SAMPLE_BYTES
     get = GetJobs(put, tmp_path)

@@ -1,0 +1,109 @@
+"""A CT study with one holder dead and one that answers late: put, get, and the first slice on a screen.
+
+One peer more than shares, so that there is a home for every share while one peer is dead. Before the put a peer dies
+that would have held nothing else; before the get another one, which holds a share of everything.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from benchmarks.ct_study import make_study
+from benchmarks.ct_volume import Volume
+from benchmarks.figures import Figure
+from benchmarks.lab import Lab
+from benchmarks.late import LateLines
+from benchmarks.plans import StudyPlan
+from benchmarks.pool import MooragePool
+from benchmarks.sources import folder_size
+from benchmarks.tahoe import TahoeGrid
+from benchmarks.trees import extrapolated, take_tree_turn
+from benchmarks.whole import Turn, figures_of, print_turn
+from erasure.scheme import Scheme
+
+STEPS = ("put", "get", "first slice")
+LATE_S = 0.3
+LATE_PEER = 2
+# Pools of three sites put peers on them in turn: this one's site has another two.
+DEAD_AT_PUT = 7
+DEAD_AT_GET = 4
+FIRST_SLICE = "SER00001/IM00001.dcm"
+Sick = MooragePool | TahoeGrid
+
+
+def _read_slice(system: Sick, stored: str, source: Path) -> None:
+    """The first slice's bytes, compared with what was put."""
+    if isinstance(system, MooragePool):
+        with system.cat(stored, f"{source.name}/{FIRST_SLICE}") as process:
+            data, _ = process.communicate()
+    else:
+        with closing(system.read(stored)) as pieces:
+            data = b"".join(pieces)
+    if data != (source / FIRST_SLICE).read_bytes():
+        raise SystemExit(f"{system.name} gave another slice")
+
+
+def _take_turn(lab: Lab, system: Sick, source: Path) -> Turn:
+    system.resume()
+    system.kill(DEAD_AT_PUT)
+    stored, turn = take_tree_turn(lab, system, source, before_get=lambda _: system.kill(DEAD_AT_GET))
+    name = stored if isinstance(system, MooragePool) else system.cap_of(f"{stored}/Latest/{FIRST_SLICE}")
+    _, turn["first slice"] = lab.timed(system, lambda: _read_slice(system, name, source))
+    system.revive()
+    system.pause()
+    return turn
+
+
+def _measure(lab: Lab, system: Sick, volume: Volume, plan: StudyPlan, number: int) -> tuple[Turn, int]:
+    """One system's round, and the bytes of a whole study; of Tahoe's, what a study of so many slices would take."""
+    slices = plan.tahoe_slices if isinstance(system, TahoeGrid) else plan.slices
+    turns: list[Turn] = []
+    sizes: list[int] = []
+    # A study of two slices, one a series, tells what does not grow with the number of slices.
+    for part in (slices,) if slices == plan.slices else (2, slices):
+        source = lab.folder(f"study-{part}-{number}")
+        make_study(source, volume, slices=part, seed=1000 * number + part)
+        sizes.append(folder_size(source))
+        turns.append(_take_turn(lab, system, source))
+        print_turn(system, turns[-1])
+        shutil.rmtree(source)
+    if len(turns) == 1:
+        return turns[0], sizes[0]
+    small, large = turns
+    whole = {step: extrapolated((2, small[step]), (slices, large[step]), plan.slices) for step in ("put", "get")}
+    return {**whole, "first slice": large["first slice"]}, sizes[-1] * plan.slices // slices
+
+
+def sick_study(lab: Lab, scheme: Scheme, volume: Volume, plan: StudyPlan) -> list[Figure]:
+    """Starts systems of its own, each with a late holder."""
+    lines = LateLines(LATE_S)
+    peers = max(DEAD_AT_PUT, scheme.total + 1)
+    grids = lab.grids(scheme, nodes=peers)
+    for grid in grids:
+        grid.delay(LATE_PEER, lines.to)
+    systems: list[Sick] = [*grids, lab.pool(scheme, peers=peers)]
+    turns: dict[str, list[Turn]] = {system.name: [] for system in systems}
+    size_bytes = 0
+    try:
+        with lab.started(systems):
+            for system in systems:
+                if isinstance(system, MooragePool):
+                    system.delay(LATE_PEER, lines.to)
+            for number in range(plan.rounds):
+                print(f"{scheme}, CT study, round {number + 1} of {plan.rounds}", flush=True)
+                for system in systems if number % 2 == 0 else systems[::-1]:
+                    turn, size_bytes = _measure(lab, system, volume, plan, number)
+                    turns[system.name].append(turn)
+    finally:
+        lines.stop()
+    return _figures(scheme, plan, turns, size_bytes)
+
+
+def _figures(scheme: Scheme, plan: StudyPlan, turns: Mapping[str, Sequence[Turn]], size_bytes: int) -> list[Figure]:
+    scenario = f"{scheme}, CT study of {plan.slices} slices, a holder dead, one {LATE_S * 1000:.0f} ms late"
+    note = f"tahoe: {plan.tahoe_slices} slices, figures extrapolated to all"
+    notes = [note] if plan.tahoe_slices < plan.slices and "tahoe" in turns else []
+    return figures_of(scenario, STEPS, size_bytes, turns, notes=notes)

@@ -72,12 +72,17 @@ class Lab:
     def started(self, systems: Sequence[AnySystem]) -> Generator[Sequence[AnySystem]]:
         """All of them started and paused; ended and their files deleted afterwards."""
         with ExitStack() as ends:
+            ends.callback(self._clear)
             for system in systems:
                 print(f"starting {system.name}", flush=True)
                 ends.callback(system.stop)
                 system.start()
                 system.pause()
             yield systems
+
+    def _clear(self) -> None:
+        for path in self.work.iterdir():
+            shutil.rmtree(path, ignore_errors=True)
 
     def timed(self, system: System, step: Callable[[], T]) -> tuple[T, Timing]:
         return timed(system, step, private=self.private)

@@ -14,11 +14,12 @@ import sys
 from contextlib import suppress
 
 import trio
+from trio.abc import HalfCloseableStream as Stream
 
 COPY_BYTES = 1 << 18
 
 
-async def _forward(source: trio.SocketStream, target: trio.SocketStream) -> None:
+async def _forward(source: Stream, target: Stream) -> None:
     # One side of a connection that ends does not end the other before its last words were passed on.
     with suppress(trio.BrokenResourceError):
         async for data in source:
@@ -26,7 +27,7 @@ async def _forward(source: trio.SocketStream, target: trio.SocketStream) -> None
         await target.send_eof()
 
 
-async def _keep_back(source: trio.SocketStream, target: trio.SocketStream, delay_s: float) -> None:
+async def keep_back(source: Stream, target: Stream, delay_s: float) -> None:
     """What arrives together leaves together, ``delay_s`` later: a long line, not a thin one."""
     send, receive = trio.open_memory_channel[tuple[float, bytes]](math.inf)
 
@@ -50,7 +51,7 @@ async def _relay(caller: trio.SocketStream, target_port: int, delay_s: float) ->
         holder = await trio.open_tcp_stream("127.0.0.1", target_port)
         async with holder, trio.open_nursery() as nursery:
             nursery.start_soon(_forward, caller, holder)
-            nursery.start_soon(_keep_back, holder, caller, delay_s)
+            nursery.start_soon(keep_back, holder, caller, delay_s)
 
 
 async def relay(target_port: int, delay_s: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,7 +79,8 @@ class ResticRepository:
         """Nothing: nothing of it runs between commands."""
 
     def resume(self) -> None:
-        """Make the turn's repository."""
+        """Make the turn's repository, in place of the last one."""
+        shutil.rmtree(self._repository, ignore_errors=True)
         self._turn += 1
         self._run("init", "--repository-version", "2")
 

@@ -42,7 +42,7 @@ def _cells(figure: Figure, system: str) -> Iterator[str]:
     cpu_s = figure.cpu_s_per_gb(system)
     yield _or_none(cpu_s, f"{cpu_s:.1f} s")
     wire = figure.wire_per_stored(system)
-    yield _or_none(wire, f"{wire:.2f}")
+    yield _or_none(round(wire, 2), f"{wire:.2f}")
     for quantity in ("client_peak_bytes", "peer_peak_bytes"):
         peak = figure.median(system, quantity)
         yield _or_none(peak, f"{peak / MIB:.0f} MiB")

@@ -238,10 +238,11 @@ class TahoeGrid:
             while piece := answer.read1(COPY_BYTES):
                 yield piece
 
-    def cap_of(self, path: str) -> str:
-        """The capability of what lies under a name such as ``ALIAS:name/Latest/file``."""
-        words = self._run_client("ls", "--uri", path).split()
-        return next(word for word in words if word.startswith("URI:"))
+    def inside(self, stored: str, path: str) -> str:
+        """What ``read`` takes for a file in a folder that ``put_tree`` stored."""
+        aliases = (self._folder / "client" / "private" / "aliases").read_text().split()
+        root = aliases[aliases.index(f"{ALIAS}:") + 1]
+        return f"{root}/{stored.removeprefix(f'{ALIAS}:')}/Latest/{path}"
 
     def verify(self, stored: str) -> None:
         """The client fetches every share and checks it."""

@@ -1,9 +1,9 @@
 """One line a run, kept in the repository: what was measured where, and whether moorage became slower since.
 
-Lines are compared when plan, machine and versions of Python and the other systems are the same. A figure has become
-slower when its median is, by more than TOLERANCE, and even its fastest round is slower than the median of last time: a
-single slow round is not enough. Where Tahoe was measured in both runs, it must have become slower by more than Tahoe
-has, because everything is slow on a busy machine.
+Lines of an idle machine are compared when plan, machine and versions of Python and the other systems are the same. A
+figure has become slower when its median is, by more than TOLERANCE, and even its fastest round is slower than the
+median of last time: a single slow round is not enough. Where Tahoe was measured in both runs, it must have become
+slower by more than Tahoe has, because everything is slow on a busy machine.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ YARDSTICK = "tahoe"
 # What must be equal in two lines to compare them.
 MACHINE_KEYS = ("processor", "cores", "python")
 DIGITS = 5
+# Processes that wanted a core in the minute before a run. The run's own preparations make it half a one.
+BUSY_LOAD = 1.0
 
 
 class Row(TypedDict):
@@ -90,9 +92,15 @@ def append_history(line: Line, path: Path = HISTORY) -> None:
 
 
 def last_comparable(history: Iterable[Line], line: Line) -> Line | None:
-    """The newest line of the same plan on the same machine."""
-    same = [old for old in history if _circumstances(old) == _circumstances(line)]
+    """The newest line of the same plan on the same machine, when nobody else was at work there."""
+    same = [old for old in history if _circumstances(old) == _circumstances(line) and not is_busy(old)]
     return same[-1] if same else None
+
+
+def is_busy(line: Line) -> bool:
+    """Whether others were at work on the machine when the run began: its figures say little about moorage."""
+    load = line["machine"].get("load_before", 0.0)
+    return isinstance(load, float) and load > BUSY_LOAD
 
 
 def _circumstances(line: Line) -> tuple[object, ...]:

@@ -67,7 +67,7 @@ def write_result(
         "notes": NOTES,
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}-{name}.json"
+    path = RESULTS / f"{now:%Y%m%dT%H%M%SZ}-{name.replace(' ', '-')}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(f"written to {path}")
     return written

@@ -32,6 +32,12 @@ def test_a_run_is_compared_with_the_newest_of_the_same_plan_and_machine() -> Non
     assert last_comparable(history, line((1.0,), cores=3)) is None
 
 
+def test_a_run_on_a_busy_machine_is_nothing_to_compare_with() -> None:
+    busy = line((1.0,))
+    busy["machine"]["load_before"] = 7.3
+    assert last_comparable([busy], line((1.0,))) is None
+
+
 def test_half_again_as_long_is_slower() -> None:
     (change,) = slower(line((1.0, 1.1, 1.2)), line((1.6, 1.65, 1.7)))
     assert change.name == "4+2: put"

@@ -45,6 +45,13 @@ def test_a_run_that_is_slower_than_the_last_fails(capsys: pytest.CaptureFixture[
     assert "4+2: put: 1.000 s before, 2.000 s now" in capsys.readouterr().out
 
 
+def test_a_busy_machine_is_no_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    busy = line(2.0)
+    busy["machine"]["load_before"] = 5.0
+    assert compare(busy, [line(1.0)]) == 0
+    assert "others were at work" in capsys.readouterr().out
+
+
 def test_a_first_run_and_a_faster_one_pass() -> None:
     assert compare(line(2.0), []) == 0
     assert compare(line(1.0), [line(2.0)]) == 0

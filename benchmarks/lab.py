@@ -23,7 +23,8 @@ from benchmarks.pool import MooragePool, find_unsyncing
 from benchmarks.processes import private_world, settle_in
 from benchmarks.restic import ResticRepository, find_restic
 from benchmarks.systems import System, timed
-from benchmarks.tahoe import TahoeGrid, install
+from benchmarks.tahoe import TahoeGrid
+from benchmarks.tahoe_program import install
 from erasure.scheme import Scheme
 
 HERE = Path(__file__).resolve().parent

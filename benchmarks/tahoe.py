@@ -7,7 +7,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,31 +17,12 @@ from urllib.parse import quote
 
 from benchmarks.processes import Commands, files_since, folder_bytes, free_ports
 
-HERE = Path(__file__).resolve().parent
-REQUIREMENTS = HERE / "tahoe-requirements.txt"
-ENVIRONMENT = HERE.parent / ".venv" / "tahoe"
 COMMAND_DEADLINE_S = 60
 START_DEADLINE_S = 90
 STOP_DEADLINE_S = 20
 TRANSFER_DEADLINE_S = 3600
 COPY_BYTES = 1 << 18
 ALIAS = "benchmark"
-
-
-def install() -> Path:
-    """The ``tahoe`` command of an environment of its own, made on first use and when the pins change."""
-    stamp = ENVIRONMENT / "installed.txt"
-    wanted = REQUIREMENTS.read_text()
-    command = ENVIRONMENT / "bin" / "tahoe"
-    if not stamp.is_file() or stamp.read_text() != wanted:
-        print(f"installing Tahoe-LAFS into {ENVIRONMENT}", flush=True)
-        shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-        output = Commands().output
-        output([sys.executable, "-m", "venv", ENVIRONMENT], deadline_s=COMMAND_DEADLINE_S)
-        pip: list[str | Path] = [ENVIRONMENT / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        output([*pip, "install", "--requirement", REQUIREMENTS], deadline_s=600)
-        stamp.write_text(wanted)
-    return command
 
 
 @dataclass(frozen=True, slots=True)

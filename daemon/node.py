@@ -140,10 +140,11 @@ class Node:
                 self.address = await self._serve(Address(listen.host, last))
         if self.address.port == 0:
             self.address = await self._serve(listen)
+        # The next start wants the port that it can bind, not the one that others see.
+        await self.write_state(PORT_FILE, f"{self.address.port}\n")
         advertised = self.settings.network.advertise
         if advertised is not None:
             self.address = Address(advertised.host, advertised.port or self.address.port)
-        await self.write_state(PORT_FILE, f"{self.address.port}\n")
         await self.write_state(ADDRESS_FILE, f"{self.address}\n")
 
     async def _serve(self, address: Address) -> Address:

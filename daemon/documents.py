@@ -120,6 +120,13 @@ class DocumentStore:
             raise CorruptError(f"{what}: its bytes do not match its name")
         return data
 
+    def has(self, kind: DocumentKind, name: ObjectId) -> bool:
+        """Whether there is such a file: presence, never health. Raises CorruptError when the disk does not say."""
+        try:
+            return self._disk.stat(self._path(kind, name)) is not None
+        except OSError as error:
+            raise read_fault(error, f"{kind} {name.short}") from error
+
     def names(self, kind: DocumentKind, *, after: bytes = b"", limit: int | None = None) -> tuple[ObjectId, ...]:
         """Ids of the objects whose document is held, ascending, above ``after``. Foreign files are passed over."""
         try:

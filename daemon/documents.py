@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Literal
 
 from anchor.manifest import object_id
@@ -134,7 +135,9 @@ class DocumentStore:
         except OSError as error:
             raise read_fault(error, f"the list of {kind}s") from error
         found: list[ObjectId] = []
-        for file in files:
+        # Names are hexadecimal, so their order is that of the ids: a later page does not read the earlier ones' names.
+        start = bisect_left(files, after.hex())
+        for file in files[start:]:
             if limit is not None and len(found) == limit:
                 break
             if file.endswith(PART_SUFFIX):

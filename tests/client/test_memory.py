@@ -200,6 +200,7 @@ def test_a_damaged_entry_hides_itself_only() -> None:
     write_file(disk, "/pool/client/catalogue/README", b"not an object", token="x")
     assert list(notes.objects()) == [entry(1), entry(3)]
     assert notes.damaged() == [entry(2).object]
+    assert notes.count() == 3
     assert notes.find_content(b"\x01" * 32) == [entry(1), entry(3)]
 
 

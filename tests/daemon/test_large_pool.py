@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from client.asker import Conversation
+from client.care import parse_report
 from core.errors import MoorageError, PeerUnavailableError
+from core.findings import FindingKind
 from core.ids import ObjectId, PeerId
 from core.limits import REQUEST_DEADLINE_S
 from daemon.hands import ASKED_MAX, Hands, nearest_candidates
@@ -16,6 +18,7 @@ from daemon.rollcall import RollCall
 from daemon.silence import Silence
 from daemon.store import ShardStore
 from dht.records import PeerRecord, ProviderRecord
+from tests.daemon.care_pool import CarePool
 from tests.dht.people import sketch
 from tests.sim.chance import SimChance
 from tests.sim.disk import SimDisk
@@ -102,6 +105,23 @@ def test_new_holders_are_sought_among_few_and_the_same_for_everybody(name: Objec
     again = nearest_candidates(name, PEERS[::-1], holders)
     assert {record.peer for record in again} == {record.peer for record in chosen}
     assert nearest_candidates(name, PEERS[:ASKED_MAX], holders) == PEERS[:ASKED_MAX]
+
+
+@pytest.mark.parametrize("asked_max", [0, 2, 64])
+async def test_where_few_that_were_asked_will_not_do_all_are(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch, asked_max: int
+) -> None:
+    monkeypatch.setattr("daemon.hands.ASKED_MAX", asked_max)
+    pool = CarePool(peers=9)
+    put = pool.put()
+    gone = pool.by_id[put.holder(0, 0)]
+    gone.state = "down"
+    sweeper = pool.by_id[put.holder(0, 1)].name
+    async with pool.caring(sweeper):
+        pool.requests.clear()
+        report = parse_report(bytes((await pool.job(sweeper, "repair", grace=False)).body))
+    assert [item.kind for item in report.repairs if item.kind is FindingKind.RELOCATED] == [FindingKind.RELOCATED] * 3
+    assert report.unrepaired == 0
 
 
 async def test_only_those_that_answer_are_candidates() -> None:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from benchmarks.scale_client import count_catalogue, count_log, count_placement
 from benchmarks.scale_directory import count_directory
-from benchmarks.scale_growth import Count, Growth, from_line, growths, to_line
+from benchmarks.scale_growth import Count, growths, to_line
 from benchmarks.scale_peer import count_plan, count_store
 from benchmarks.scale_plot import plot_svg
 from benchmarks.scale_pool import count_status
 from benchmarks.scale_sweep import count_sweep
+from benchmarks.scale_tables import RUNS, growth_table, objects_table, peers_table, read_runs
 
-RUNS = Path(__file__).with_name("scale-runs.jsonl")
 MILLION = 1_000_000
 PARTS: dict[str, tuple[Callable[[int], Iterable[Count]], tuple[int, ...]]] = {
     "directory": (count_directory, (6, 60, 300, 1000, 3000, 10_000)),
@@ -36,10 +36,6 @@ PARTS: dict[str, tuple[Callable[[int], Iterable[Count]], tuple[int, ...]]] = {
 """Each part of the counts, and its sizes: peers, or objects (of one peer, of one client)."""
 
 
-def read_runs() -> list[Count]:
-    return [from_line(line) for line in RUNS.read_text("utf-8").splitlines()]
-
-
 def run(only: Sequence[str], sizes: Sequence[int]) -> list[Count]:
     """Count, and say what takes how long."""
     found: list[Count] = []
@@ -49,38 +45,6 @@ def run(only: Sequence[str], sizes: Sequence[int]) -> list[Count]:
             found += count(size)
             print(f"{name} {size}: {time.perf_counter() - begun_s:.1f} s", flush=True)
     return found
-
-
-def amount(value: float, unit: str) -> str:
-    """Short, for a table: four digits at most."""
-    if unit == "s":
-        return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
-    if unit == "bytes":
-        for size, word in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-            if value >= size:
-                return f"{value / size:.3g} {word}"
-        return f"{value:.0f} B"
-    return f"{value:,.1f}" if value < 100 and value % 1 else f"{value:,.0f}"
-
-
-def growth_table(by: str, found: Sequence[Growth] | None = None) -> str:
-    """The table of docs/scale.md: every quantity at its sizes, its slope, and how far its model is off."""
-    rows = [f"| quantity | counted at so many {by} | slope | grows | model off by |", "|---|---|---|---|---|"]
-    for item in found if found is not None else growths(read_runs()):
-        if item.by != by:
-            continue
-        sizes = ", ".join(f"{count.n:,}: {amount(count.value, item.unit)}" for count in item.counts)
-        off = "" if item.off is None else f"{100 * item.off:.0f} %"
-        rows.append(f"| {item.quantity} | {sizes} | {item.slope:.2f} | {item.words} | {off} |")
-    return "\n".join(rows) + "\n"
-
-
-def peers_table() -> str:
-    return growth_table("peers")
-
-
-def objects_table() -> str:
-    return growth_table("objects")
 
 
 def main() -> None:

@@ -45,12 +45,12 @@ def count_placement(peers: int) -> Iterator[Count]:
     """New homes for one object, and for one lost share."""
     pool = candidates(peers)
     seeds = [number.to_bytes(4) for number in range(PLACEMENTS)]
-    spent_s, placed = timed(lambda: [place(seed, SCHEME, pool) for seed in seeds])
+    spent_s, placed = timed(lambda: [place(seed, SCHEME, pool) for seed in seeds], times=3)
     yield Count("placement of an object", "s", "peers", peers, spent_s / PLACEMENTS)
     good = dict(enumerate(placed[0][1:], start=1))
     left = [item for item in pool if item.peer != placed[0][0]]
     if len(left) >= SCHEME.total:
-        spent_s, _ = timed(lambda: [replace_holders(seed, SCHEME, good, [0], left) for seed in seeds])
+        spent_s, _ = timed(lambda: [replace_holders(seed, SCHEME, good, [0], left) for seed in seeds], times=3)
         yield Count("a new home for a lost share", "s", "peers", peers, spent_s / PLACEMENTS)
 
 
@@ -78,16 +78,16 @@ def count_catalogue(objects: int) -> Iterator[Count]:
         entries = fill_catalogue(home, objects)
         memory = ClientMemory(RealDisk(), home, RealChance())
         wanted = entries[objects // 2]
-        spent_s, listed = timed(lambda: sum(1 for _ in memory.objects()))
+        spent_s, listed = timed(lambda: sum(1 for _ in memory.objects()), times=2)
         assert listed == objects
         yield Count("`ls`: read the catalogue", "s", "objects", objects, spent_s)
-        spent_s, found = timed(lambda: memory.find_content(wanted.content))
+        spent_s, found = timed(lambda: memory.find_content(wanted.content), times=3)
         assert found == [wanted]
         yield Count("`put`: is this content stored already", "s", "objects", objects, spent_s)
-        spent_s, counted = timed(memory.count)
+        spent_s, counted = timed(memory.count, times=3)
         assert counted == objects
         yield Count("`status`: count the catalogue", "s", "objects", objects, spent_s)
-        spent_s, _ = timed(lambda: memory.resolve(str(wanted.object)[:16]))
+        spent_s, _ = timed(lambda: memory.resolve(str(wanted.object)[:16]), times=3)
         yield Count("an object by the beginning of its id", "s", "objects", objects, spent_s)
 
 

@@ -5,6 +5,7 @@ Files lie in a memory file system where there is one, so that it is the program 
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import tempfile
@@ -48,11 +49,18 @@ def scratch_folder() -> Generator[Path]:
         yield Path(name)
 
 
-def timed(work: Callable[[], T]) -> tuple[float, T]:
-    """Seconds, and what it gave."""
-    begun_s = time.perf_counter()
-    found = work()
-    return time.perf_counter() - begun_s, found
+def timed(work: Callable[[], T], *, times: int = 1) -> tuple[float, T]:
+    """Seconds of processor time, and what it gave: on a machine with other work the clock says little.
+
+    Of several ``times`` the shortest: what else ran at the same time had cost the others.
+    """
+    best_s = math.inf
+    while True:
+        begun_s = time.process_time()
+        found = work()
+        best_s, times = min(best_s, time.process_time() - begun_s), times - 1
+        if times <= 0:
+            return best_s, found
 
 
 class NoFile:
@@ -153,7 +161,7 @@ def count_plan(objects: int) -> Iterator[Count]:
     assert looked == objects, (looked, objects)
     yield Count("plan of a period: all turns and notes", "s", "objects", objects, spent_s)
     yield Count("plan of a period: memory", "bytes", "objects", objects, held_bytes)
-    spent_s, _ = timed(lambda: book.summary(names))
+    spent_s, _ = timed(lambda: book.summary(names), times=3)
     yield Count("a peer's figures for `status`, its list at hand", "s", "objects", objects, spent_s)
 
 
@@ -215,10 +223,10 @@ def count_store(objects: int) -> Iterator[Count]:
         book = CareBook(disk, str(home / "state/care"))
         spent_s, _ = timed(store.start)
         yield Count("start: count the store", "s", "objects", objects, spent_s)
-        spent_s, _ = timed(book.load)
+        spent_s, _ = timed(book.load, times=3)
         yield Count("start: read the care book", "s", "objects", objects, spent_s)
         assert store.statistics().shards == 2 * objects
-        spent_s, held = timed(lambda: _held(store))
+        spent_s, held = timed(lambda: _held(store), times=3)
         assert held == sorted(names)
         yield Count("list of what is held", "s", "objects", objects, spent_s)
         trash = Trash(

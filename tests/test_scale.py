@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.scale import growth_table, read_runs
 from benchmarks.scale_client import count_catalogue, count_log, count_placement
 from benchmarks.scale_directory import count_directory
 from benchmarks.scale_growth import FLAT, N_LOG_N, Count, from_line, growths, slope, to_line
@@ -16,6 +15,7 @@ from benchmarks.scale_peer import count_plan, count_store
 from benchmarks.scale_plot import PANELS, plot_svg
 from benchmarks.scale_pool import count_status
 from benchmarks.scale_sweep import count_sweep
+from benchmarks.scale_tables import growth_table, read_runs
 
 TOLERANCE = 0.25
 

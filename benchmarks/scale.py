@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.scale_client import count_catalogue, count_log, count_placement
-from benchmarks.scale_directory import count_directory
+from benchmarks.scale_directory import count_crawl, count_directory
 from benchmarks.scale_growth import Count, growths, to_line
 from benchmarks.scale_peer import count_plan, count_store
 from benchmarks.scale_plot import plot_svg
@@ -24,6 +24,7 @@ from benchmarks.scale_tables import RUNS, growth_table, objects_table, peers_tab
 MILLION = 1_000_000
 PARTS: dict[str, tuple[Callable[[int], Iterable[Count]], tuple[int, ...]]] = {
     "directory": (count_directory, (6, 60, 300, 1000, 3000, 10_000)),
+    "crawl": (count_crawl, (6, 60, 300, 1000, 3000, 10_000)),
     "placement": (count_placement, (6, 60, 300, 1000, 3000, 10_000)),
     "status": (lambda peers: count_status(peers, objects=MILLION), (6, 60, 300, 1000)),
     "sweep-peers": (lambda peers: count_sweep(peers, 6, by="peers"), (6, 12, 24, 48)),

@@ -212,8 +212,8 @@ class Dht:
     async def all_peers(self) -> list[PeerRecord]:
         """Everybody in the pool who is not found dead, this peer too; by ascending peer id.
 
-        Asks a few in a pool smaller than k, about 3 lookups for every k peers in a larger one, and stops at
-        ``peers_max``.
+        Asks a few in a pool smaller than k, about 3 lookups for every k peers in a larger one, and stops when it has
+        ``peers_max`` or more.
         """
         config = self.config
         seeds = self.store.peers()
@@ -221,14 +221,29 @@ class Dht:
         await self.asker.drive(call, lambda record: record.peer.raw)
         found = {record.peer: record for record in call.result()}
         if not call.complete:
-            cover = Cover(k=config.k)
-            while len(found) < config.peers_max and (key := cover.next_key()) is not None:
-                near = await self.nearest(key)
-                cover.found(near)
-                found |= {record.peer: record for record in near}
+            found |= await self._cover()
         if self.own is not None:
             found[self.own.peer] = self.own
         return [found[peer] for peer in sorted(found) if not self.table.is_dead(peer)][: config.peers_max]
+
+    async def _cover(self) -> dict[PeerId, PeerRecord]:
+        """Everybody, by searches that cover all ids: a few of them at once, or large pools take half a minute."""
+        cover = Cover(k=self.config.k)
+        found: dict[PeerId, PeerRecord] = {}
+        limit = trio.CapacityLimiter(self.config.searches_max)
+
+        async def search(key: bytes) -> None:
+            # A search's deadline begins when it does.
+            async with limit:
+                near = await self.nearest(key)
+            cover.found(key, near)
+            found.update((record.peer, record) for record in near)
+
+        while len(found) < self.config.peers_max and (keys := cover.next_keys()):
+            async with trio.open_nursery() as nursery:
+                for key in keys:
+                    nursery.start_soon(search, key)
+        return found
 
     def known_peers(self) -> list[PeerRecord]:
         """All unexpired peer records held, this peer's too, by ascending peer id. Asks nobody; some may be dead."""

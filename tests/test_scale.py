@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from benchmarks.scale_client import count_catalogue, count_log, count_placement
-from benchmarks.scale_directory import count_directory
+from benchmarks.scale_directory import count_crawl, count_directory
 from benchmarks.scale_growth import FLAT, N_LOG_N, Count, from_line, growths, slope, to_line
 from benchmarks.scale_models import contacts, cover_lookups, crawl_questions, lookup_questions, shards_per_peer
 from benchmarks.scale_peer import count_plan, count_store
@@ -26,7 +26,7 @@ def by_name(counts: list[Count]) -> dict[str, Count]:
 
 @pytest.mark.parametrize("peers", [6, 40, 150])
 def test_the_directory_is_as_large_and_as_talkative_as_its_model_says(peers: int) -> None:
-    counts = list(count_directory(peers))
+    counts = [*count_directory(peers), *count_crawl(peers)]
     modelled = [item for item in counts if item.model is not None]
     assert len(modelled) >= 3
     for item in modelled:

@@ -16,9 +16,10 @@ from core.ids import ObjectId, PeerId
 from core.ports import Address, Chance, Clock
 from dht.asker import Asker
 from dht.config import DhtConfig, DhtStatistics, Messenger
+from dht.crawl import crawl
 from dht.desk import Desk
 from dht.drive import Answer
-from dht.lookup import Cover, Lookup, RollCall
+from dht.lookup import Lookup, RollCall
 from dht.reader import RecordReader
 from dht.records import PeerRecord, ProviderRecord, Record, key_for, peer_key, provider_key, supersedes
 from dht.routing import Table
@@ -221,29 +222,10 @@ class Dht:
         await self.asker.drive(call, lambda record: record.peer.raw)
         found = {record.peer: record for record in call.result()}
         if not call.complete:
-            found |= await self._cover()
+            found |= await crawl(self.nearest, config)
         if self.own is not None:
             found[self.own.peer] = self.own
         return [found[peer] for peer in sorted(found) if not self.table.is_dead(peer)][: config.peers_max]
-
-    async def _cover(self) -> dict[PeerId, PeerRecord]:
-        """Everybody, by searches that cover all ids: a few of them at once, or large pools take half a minute."""
-        cover = Cover(k=self.config.k)
-        found: dict[PeerId, PeerRecord] = {}
-        limit = trio.CapacityLimiter(self.config.searches_max)
-
-        async def search(key: bytes) -> None:
-            # A search's deadline begins when it does.
-            async with limit:
-                near = await self.nearest(key)
-            cover.found(key, near)
-            found.update((record.peer, record) for record in near)
-
-        while len(found) < self.config.peers_max and (keys := cover.next_keys()):
-            async with trio.open_nursery() as nursery:
-                for key in keys:
-                    nursery.start_soon(search, key)
-        return found
 
     def known_peers(self) -> list[PeerRecord]:
         """All unexpired peer records held, this peer's too, by ascending peer id. Asks nobody; some may be dead."""

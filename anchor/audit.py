@@ -50,22 +50,24 @@ class LeafIndex:
     """Recognises leaves that a log has, by their hashes: 32 bytes of memory for each leaf."""
 
     def __init__(self) -> None:
-        self._hashes = b""
+        self._hashes = bytearray()
 
     def find(self, read: ReadFile, size: int, wanted: Sequence[bytes]) -> dict[bytes, int]:
         """Which of the leaf hashes a log of ``size`` leaves has, and at what index. Reads the tiles it has not seen."""
         # The tile that was partial last time is read again: it may be full by now.
         tiles = min(len(self._hashes) // TILE_BYTES, size // TILE_WIDTH)
-        more = (read_tile(read, 0, index, tile_width(0, index, size)) for index in range(tiles, -(-size // TILE_WIDTH)))
-        self._hashes = b"".join((self._hashes[: tiles * TILE_BYTES], *more))
+        # In place: an append must not copy the hashes of all leaves before it.
+        del self._hashes[tiles * TILE_BYTES :]
+        for index in range(tiles, -(-size // TILE_WIDTH)):
+            self._hashes += read_tile(read, 0, index, tile_width(0, index, size))
         return find_hashes(self._hashes, wanted)
 
 
-def find_hashes(hashes: bytes, wanted: Sequence[bytes]) -> dict[bytes, int]:
+def find_hashes(hashes: bytes | bytearray, wanted: Sequence[bytes]) -> dict[bytes, int]:
     """The index in ``hashes`` (hashes laid end to end) of each wanted one that is there."""
     if len(wanted) > _FEW_HASHES:
         missing = frozenset(wanted)
-        pieces = ((hashes[at : at + HASH_BYTES], at // HASH_BYTES) for at in range(0, len(hashes), HASH_BYTES))
+        pieces = ((bytes(hashes[at : at + HASH_BYTES]), at // HASH_BYTES) for at in range(0, len(hashes), HASH_BYTES))
         return {piece: index for piece, index in pieces if piece in missing}
     found: dict[bytes, int] = {}
     for item in wanted:

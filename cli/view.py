@@ -50,7 +50,7 @@ def run_status(arguments: argparse.Namespace) -> int:
 
 async def _status(arguments: argparse.Namespace) -> PoolStatus:
     async with client_of(arguments) as client:
-        catalogued = len(list(client.memory.objects()))
+        catalogued = await client.ports.threads.disk(client.memory.count)
         return pool_status(await view_peers(client), catalogued=catalogued)
 
 

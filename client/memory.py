@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from anchor.manifest import Manifest, parse_manifest
+from client.contents import ContentIndex, Named
 from client.home import WORKSHOP_FOLDER, Home
 from core.durable import clear_workshop, read_file, write_file_in_workshop
 from core.encoding import decode, encode, encode_checked, with_digest, without_digest
@@ -71,6 +72,7 @@ class ClientMemory:
         self._chance = chance
         self._workshop = home.path(WORKSHOP_FOLDER)
         self._cleared = False
+        self._contents = ContentIndex(disk, home)
 
     def _write(self, path: str, data: bytes) -> None:
         if not self._cleared:
@@ -121,6 +123,7 @@ class ClientMemory:
         name = str(entry.object)
         self._write(self._home.path("manifests", name), manifest_file)
         self._write(self._home.path("receipts", name), receipt_file)
+        self._contents.add(Named(entry.content, entry.object))
         self._write(
             self._home.path("catalogue", name),
             encode_entry(entry),
@@ -131,6 +134,10 @@ class ClientMemory:
         for object_id, data in self._entries():
             with suppress(MalformedError):
                 yield parse_entry(object_id, data)
+
+    def count(self) -> int:
+        """How many objects the catalogue names. Reads no entry: those of damaged ones are stored all the same."""
+        return sum(len(name) == 2 * DIGEST_BYTES for name in self._disk.list_folder(self._home.path("catalogue")))
 
     def damaged(self) -> list[ObjectId]:
         """Catalogue entries that cannot be read: their objects are stored all the same."""
@@ -148,13 +155,30 @@ class ClientMemory:
                 object_id = ObjectId.parse(name)
             except MalformedIdError:
                 continue
-            data = read_file(self._disk, self._home.path("catalogue", name), max_bytes=ENTRY_MAX_BYTES)
+            data = self._entry_file(object_id)
             if data is not None:
                 yield object_id, data
 
+    def _entry_file(self, object_id: ObjectId) -> bytes | None:
+        return read_file(self._disk, self._home.path("catalogue", str(object_id)), max_bytes=ENTRY_MAX_BYTES)
+
     def find_content(self, content: bytes) -> list[CatalogueEntry]:
-        """Objects of this content; several when an earlier one could not be used again."""
-        return [entry for entry in self.objects() if entry.content == content]
+        """Objects of this content; several when an earlier one could not be used again.
+
+        Reads the whole catalogue once, where it is older than its index.
+        """
+        if not self._contents.is_complete():
+            entries = list(self.objects())
+            with suppress(OSError):
+                self._contents.complete(Named(entry.content, entry.object) for entry in entries)
+            return [entry for entry in entries if entry.content == content]
+        found: list[CatalogueEntry] = []
+        for object_id in self._contents.find(content):
+            data = self._entry_file(object_id)
+            with suppress(MalformedError):
+                if data is not None:
+                    found.append(parse_entry(object_id, data))
+        return [entry for entry in found if entry.content == content]
 
     def resolve(self, text: str) -> ObjectId:
         """An object id from its digits or a beginning of them, at least four.

@@ -74,13 +74,13 @@ async def examine(
 
 
 async def _candidates(directory: Directory, states: Sequence[ShardState]) -> list[Candidate]:
-    """Where the holders of good shards stand, as far as anybody knows."""
-    records = {record.peer: record for record in directory.known_peers()}
-    for peer in sorted({state.holder for state in states if state.ok} - records.keys()):
+    """Where the holders of good shards stand, as far as anybody knows. The rest of the pool may be large."""
+    found: list[Candidate] = []
+    for peer in sorted({state.holder for state in states if state.ok}):
         record = await directory.resolve(peer, max_age_s=RECORD_AGE_MAX_S)
         if record is not None:
-            records[peer] = record
-    return [candidate_of(records[peer]) for peer in sorted(records)]
+            found.append(candidate_of(record))
+    return found
 
 
 def _misplaced(object_id: ObjectId, states: Sequence[ShardState], spread: Spread) -> list[Finding]:

@@ -274,7 +274,7 @@ class Care:
 
     async def summary(self) -> CareSummary:
         """Over all objects that this peer holds. Raises MoorageError for a sick disk."""
-        return self._book.summary(await self._by_and_by.held())
+        return await self._ports.threads.disk(self._book.summary, await self._by_and_by.held())
 
     def last_look(self, name: ObjectId) -> LastLook:
         return told_of(self._book.get(name), self._settings)

@@ -6,6 +6,7 @@ last look stopped.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -59,7 +60,9 @@ class CareBook:
     def __init__(self, disk: Disk, folder: str) -> None:
         self._disk = disk
         self._folder = folder
-        self._entries: Mapping[ObjectId, CareEntry] = {}
+        self._entries: dict[ObjectId, CareEntry] = {}
+        self._news: deque[ObjectId] = deque()
+        """Objects noted since ``news`` was last asked: threads add at one end, the schedule takes at the other."""
         self._writes = 0
         self._mutex = new_mutex()
 
@@ -68,6 +71,7 @@ class CareBook:
         self._disk.make_folders(self._folder)
         remove_parts(self._disk, self._folder)
         self._entries = dict(self._read_all())
+        self._news.extend(self._entries)
 
     def _read_all(self) -> Iterator[tuple[ObjectId, CareEntry]]:
         for name in self._disk.list_folder(self._folder):
@@ -90,7 +94,8 @@ class CareBook:
         Without that a full disk would end all looks: an object that cannot be entered never gets its turn.
         """
         with self._mutex:
-            self._entries = {**self._entries, **entries}
+            self._entries.update(entries)
+            self._news.extend(entries)
             for name, entry in entries.items():
                 self._writes += 1
                 write_file(self._disk, f"{self._folder}/{name}", _pack_entry(entry), token=str(self._writes))
@@ -98,12 +103,17 @@ class CareBook:
     def forget(self, name: ObjectId) -> None:
         with self._mutex:
             if name in self._entries:
-                self._entries = {known: entry for known, entry in self._entries.items() if known != name}
+                del self._entries[name]
                 self._disk.unlink(f"{self._folder}/{name}")
 
-    def entries(self) -> Mapping[ObjectId, CareEntry]:
-        """As of now; later notes make a new mapping, so that any task may walk this one."""
-        return self._entries
+    def entries(self) -> dict[ObjectId, CareEntry]:
+        """A copy as of now: notes may come while somebody walks it. Takes time for all of them; ``get`` does not."""
+        return self._entries.copy()
+
+    def news(self) -> Iterator[ObjectId]:
+        """Objects whose entries were noted since this was last asked, some perhaps twice. For one task only."""
+        while self._news:
+            yield self._news.popleft()
 
     def seen(self, name: ObjectId, began_s: int) -> None:
         """Put the object at the end of the queue, if its look, which began then, has not done so."""

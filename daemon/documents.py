@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Literal
 
 from anchor.manifest import object_id
@@ -120,6 +121,13 @@ class DocumentStore:
             raise CorruptError(f"{what}: its bytes do not match its name")
         return data
 
+    def has(self, kind: DocumentKind, name: ObjectId) -> bool:
+        """Whether there is such a file: presence, never health. Raises CorruptError when the disk does not say."""
+        try:
+            return self._disk.stat(self._path(kind, name)) is not None
+        except OSError as error:
+            raise read_fault(error, f"{kind} {name.short}") from error
+
     def names(self, kind: DocumentKind, *, after: bytes = b"", limit: int | None = None) -> tuple[ObjectId, ...]:
         """Ids of the objects whose document is held, ascending, above ``after``. Foreign files are passed over."""
         try:
@@ -127,7 +135,9 @@ class DocumentStore:
         except OSError as error:
             raise read_fault(error, f"the list of {kind}s") from error
         found: list[ObjectId] = []
-        for file in files:
+        # Names are hexadecimal, so their order is that of the ids: a later page does not read the earlier ones' names.
+        start = bisect_left(files, after.hex())
+        for file in files[start:]:
             if limit is not None and len(found) == limit:
                 break
             if file.endswith(PART_SUFFIX):

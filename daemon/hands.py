@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import trio
+
 from client.asker import Asker, Directory
 from client.candidates import candidate_of
 from client.tasks import open_crew
 from core.errors import MoorageError
-from core.ids import PeerId, ShardRoot
+from core.ids import ObjectId, PeerId, ShardRoot
 from core.limits import DISK_DEADLINE_S
 from core.ports import Threads
 from daemon.store import ShardStore
 from daemon.subject import Subject
-from erasure.placement import Candidate
+from dht.records import PeerRecord
+from erasure.placement import Candidate, ranked
 from wire.messages import Ping, StoreManifest, StoreReceipt
+
+# Peers asked at first whether they are there, for one object's repair: of these the few new holders are chosen.
+ASKED_MAX = 64
+# Each may need a connection of its own; the usual limit of a process is 1,024 open files.
+AT_ONCE = 256
 
 
 class Hands:
@@ -24,18 +32,23 @@ class Hands:
         self._store = store
         self._threads = threads
 
-    async def candidates(self, silent: Collection[PeerId]) -> list[Candidate]:
-        """Peers that answer a ping now; not those that were just found ``silent``. Hung ones cost one patience."""
-        records = [record for record in self._directory.known_peers() if record.peer not in silent]
+    def known(self, silent: Collection[PeerId]) -> list[PeerRecord]:
+        """Everybody whose record is held, less those that were just found ``silent``."""
+        return [record for record in self._directory.known_peers() if record.peer not in silent]
+
+    async def candidates(self, records: Collection[PeerRecord]) -> list[Candidate]:
+        """Those that answer a ping now. Hung ones cost one patience."""
         answered: set[PeerId] = set()
+        limit = trio.CapacityLimiter(AT_ONCE)
 
         async def ping(peer: PeerId) -> None:
-            try:
-                await self._asker.request(peer, Ping())
-                answered.add(peer)
-            except MoorageError:
-                # Not there, not a candidate.
-                return
+            async with limit:
+                try:
+                    await self._asker.request(peer, Ping())
+                    answered.add(peer)
+                except MoorageError:
+                    # Not there, not a candidate.
+                    return
 
         async with open_crew() as crew:
             for record in records:
@@ -67,3 +80,13 @@ class Hands:
         except MoorageError:
             # It harms nobody; the next repair of this shard tries again.
             return
+
+
+def nearest_candidates(
+    name: ObjectId, records: Collection[PeerRecord], holders: Collection[PeerId]
+) -> list[PeerRecord]:
+    """Its ``holders`` and the ASKED_MAX best for the object: whoever repairs it asks the same, and not a whole pool."""
+    if len(records) <= ASKED_MAX:
+        return list(records)
+    best = {item.peer for item in ranked(name.raw, [candidate_of(record) for record in records])[:ASKED_MAX]}
+    return [record for record in records if record.peer in best or record.peer in holders]

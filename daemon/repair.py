@@ -13,8 +13,8 @@ from core.errors import CorruptError, MoorageError
 from core.findings import Finding, FindingKind
 from core.ids import PeerId
 from core.ports import Clock, Threads
-from daemon.decide import Circumstances, Rebuild, not_repaired, plan_repairs
-from daemon.hands import Hands
+from daemon.decide import Circumstances, Rebuild, RepairPlan, not_repaired, plan_repairs
+from daemon.hands import Hands, nearest_candidates
 from daemon.pace import Pace
 from daemon.rebuild import Rebuilder, Rebuilt
 from daemon.store import ShardStore
@@ -130,6 +130,7 @@ class _Work:
         self._failed: dict[int, MoorageError] = {}
         """Extents that cannot be mended now, whoever takes the shards."""
         self._candidates: list[Candidate] | None = None
+        self._asked_all = False
         self._moved: list[tuple[ShardState, PeerId]] = []
         self._done: list[Finding] = []
         self._undone: list[Finding] = []
@@ -179,13 +180,29 @@ class _Work:
         leaving = {*self._given_up, *self._unfit}
         moves = any(not state.ok and state.holder in leaving for state in states)
         if moves and self._everywhere and self._candidates is None:
-            silent = {state.holder for state in states if state.status is Status.SILENT}
-            self._candidates = await self._hands.candidates(silent)
-        now = Circumstances(self._candidates or (), self._given_up, self._unfit)
-        plan = plan_repairs(self._subject.object, self._subject.manifest, states, now)
+            await self._ask_around(states)
+        plan = self._plan_for(states)
         if not self._everywhere:
-            plan = plan.only(self._me)
+            return plan.only(self._me).rebuilds
+        if plan.homeless and not self._asked_all:
+            # The few that were asked stand too close together, or too few of them answered.
+            self._asked_all = True
+            await self._ask_around(states)
+            plan = self._plan_for(states)
         return plan.rebuilds
+
+    async def _ask_around(self, states: Sequence[ShardState]) -> None:
+        silent = {state.holder for state in states if state.status is Status.SILENT}
+        records = known = self._hands.known(silent)
+        if not self._asked_all:
+            holders = {state.holder for state in states}
+            records = nearest_candidates(self._subject.object, known, holders)
+            self._asked_all = len(records) == len(known)
+        self._candidates = await self._hands.candidates(records)
+
+    def _plan_for(self, states: Sequence[ShardState]) -> RepairPlan:
+        now = Circumstances(self._candidates or (), self._given_up, self._unfit)
+        return plan_repairs(self._subject.object, self._subject.manifest, states, now)
 
     def _state(self, rebuild: Rebuild, share: int) -> ShardState:
         return self._states[rebuild.extent, share]
@@ -261,8 +278,7 @@ class _Work:
         for number, error in sorted(self._failed.items()):
             self.complain(str(error), number)
         states = [state for state in self._states.values() if state.extent not in self._failed]
-        now = Circumstances(self._candidates or (), self._given_up, self._unfit)
-        left = plan_repairs(self._subject.object, self._subject.manifest, states, now)
+        left = self._plan_for(states)
         if self._everywhere:
             self._undone += not_repaired(self._subject.object, self._subject.manifest, left)
         return Mended(

@@ -65,7 +65,11 @@ class RollCall:
         """One round: who answers is not silent, who does not is."""
         peers = [record.peer for record in self._directory.known_peers() if record.peer != self._me]
         if len(peers) > ASKED_MAX:
-            peers = self._random.sample(peers, ASKED_MAX)
+            # Who is silent is asked every time, or its grace would not end for weeks in a pool of thousands.
+            silent = self._silence.silent()
+            silent = self._random.sample(silent, min(len(silent), ASKED_MAX // 2))
+            others = sorted(set(peers) - set(silent))
+            peers = silent + self._random.sample(others, ASKED_MAX - len(silent))
         answered: set[PeerId] = set()
         limit = trio.CapacityLimiter(AT_ONCE)
 

@@ -7,15 +7,15 @@ Reasons to come sooner: a reader met damage, or a silent holder's grace has ende
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import trio
 
 from core.ids import ObjectId
 from core.ports import Chance, Clock, Threads
 from daemon.carebook import CareBook, CareEntry
+from daemon.dues import Dues
 from daemon.settings import SweepSettings
 from daemon.sweep import Sweeper
 from daemon.turns import Turns
@@ -23,42 +23,13 @@ from daemon.turns import Turns
 # An idle peer wakes no more often than this, and not much less, so that clock jumps do not matter for long.
 WAKE_MIN_S = 10.0
 WAKE_MAX_S = 600.0
-# Somebody else's repair is done by then, or has failed.
-AGAIN_AFTER_S = 3600.0
+# Listing what is held takes seconds where millions of objects are; a new one needs its turn within a period only.
+LIST_EVERY_MAX_S = 600.0
+LISTS_PER_PERIOD = 64
 # Tidying reads 64 bytes of each shard; what is abandoned shall not stay much longer than the day it is given.
 TIDY_EVERY_MAX_S = 86_400.0
 # Somebody who saw the damage may be mending it this very moment.
 SUSPECT_DELAY_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Whose turn it is. ``due_s``: seconds since 1970; in the past: now."""
-
-    object: ObjectId
-    due_s: float
-
-
-def next_turn(
-    entries: Mapping[ObjectId, CareEntry], *, period_s: float, hurried: Collection[ObjectId], now_s: float
-) -> Turn | None:
-    """The object that is due first. Those ``hurried`` are due at once, the weakest first."""
-
-    def due_s(name: ObjectId, entry: CareEntry) -> float:
-        if name in hurried:
-            return 0.0
-        # After a clock was set back, what was seen in the future was seen now.
-        seen_s = min(float(entry.checked_s), now_s)
-        if not entry.again:
-            return seen_s + period_s
-        # Twice as late each time: what nobody can mend, for want of a peer, is not read again every hour for weeks.
-        return seen_s + min(period_s, max(AGAIN_AFTER_S, seen_s - entry.open_since_s))
-
-    turns = [(due_s(name, entry), entry.spare, name) for name, entry in entries.items()]
-    if not turns:
-        return None
-    due, _, name = min(turns)
-    return Turn(name, due)
 
 
 class Schedule:
@@ -92,9 +63,10 @@ class Schedule:
         self._minute_of_day = minute_of_day
         self._turns = turns
         self._suspects = suspects
+        self._dues = Dues(book, settings.period_s)
         self._hurry = False
-        self._hurried: set[ObjectId] = set()
-        """Objects, not a time: clocks are set back, and all looks would seem to be older than it."""
+        self._list_every_s = min(LIST_EVERY_MAX_S, settings.period_s / LISTS_PER_PERIOD)
+        self._list_at = float("-inf")
         self._suspect_at = float("inf")
         self._tidy_every_s = min(settings.period_s, TIDY_EVERY_MAX_S)
         self._tidy_at_s = clock.now() + self._random.uniform(0.0, self._tidy_every_s)
@@ -113,6 +85,7 @@ class Schedule:
     async def run(self) -> None:
         while True:
             pause_s = WAKE_MAX_S
+            self._dues.renew()
             if self._in_window():
                 pause_s = await self._work()
             pause_s = min(pause_s, WAKE_MAX_S, self._suspect_at - trio.current_time())
@@ -127,8 +100,9 @@ class Schedule:
 
     async def _work(self) -> float:
         """Do all that is due now; for how many seconds nothing more is. Raises MoorageError for a sick disk."""
-        names = await self._sweeper.held()
-        await self._threads.disk(self._enrol, names)
+        if self._hurry or trio.current_time() >= self._list_at:
+            await self._threads.disk(self._enrol, await self._sweeper.held())
+            self._list_at = trio.current_time() + self._list_every_s
         if trio.current_time() >= self._suspect_at:
             self._suspect_at = float("inf")
             for name in await self._suspects():
@@ -136,14 +110,10 @@ class Schedule:
         while self._in_window():
             if self._hurry:
                 # Not before all are enrolled.
-                self._hurry, self._hurried = False, set(self._book.entries())
+                self._hurry = False
+                self._dues.hurry(self._book.entries())
             now_s = self._clock.now()
-            turn = next_turn(
-                self._book.entries(),
-                period_s=self._settings.period_s,
-                hurried=self._hurried,
-                now_s=now_s,
-            )
+            turn = self._dues.first(now_s)
             if now_s >= self._tidy_at_s:
                 self._tidy_at_s = now_s + self._tidy_every_s
                 await self._sweeper.tidy()
@@ -155,7 +125,7 @@ class Schedule:
         return WAKE_MAX_S
 
     async def _visit(self, name: ObjectId) -> None:
-        self._hurried.discard(name)
+        self._dues.begun(name)
         began_s = int(self._clock.now())
         try:
             async with self._turns.step():

@@ -154,7 +154,7 @@ class DhtSettings:
 
     announce_minutes: float = 60.0
     refresh_minutes: float = 30.0
-    peers_max: int = 1000
+    peers_max: int = 10_000
 
     @classmethod
     def read(cls, table: Table) -> Self:

@@ -60,6 +60,10 @@ class Silence:
                 spell.seen_s += min(max(0.0, now_s - spell.last_s), LOOKED_AWAY_MAX_S)
             spell.last_s = now_s
 
+    def silent(self) -> list[PeerId]:
+        """Who did not answer when last asked, ascending."""
+        return sorted(self._spells)
+
     def given_up(self, grace_s: float) -> frozenset[PeerId]:
         """Peers whose silence has outlasted their grace, and goes on since this peer started."""
         return frozenset(

@@ -205,7 +205,7 @@ class Sweeper:
         """Remove the manifest of a put that was given up; its shards follow when no other manifest names them."""
         documents = self._store.documents
         try:
-            if name in await self._threads.disk(documents.names, "receipt"):
+            if await self._threads.disk(documents.has, "receipt", name):
                 # It came while the others were asked: the put goes on after all.
                 return []
             await self._threads.disk(documents.quarantine, "manifest", name)

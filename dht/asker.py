@@ -85,7 +85,9 @@ class Asker:
         try:
             offer = self._store.offer(record)
         except RefusedError:
+            # The list of peers is full; who is near must still be known, or searches end elsewhere.
             self.count("store-quota")
+            self._table.learned(record)
             return record
         if offer is Offer.OLDER:
             return self._store.peer(record.peer) or record

@@ -255,19 +255,17 @@ class Cover:
 
     def __init__(self, *, k: int) -> None:
         self._k = k
-        self._open: list[tuple[int, int]] = [(0, 0)]
-        """(prefix, its length in bits) of subtrees not known yet."""
+        self._open: dict[bytes, tuple[int, int]] = {bytes(DIGEST_BYTES): (0, 0)}
+        """(prefix, its length in bits) of subtrees not known yet, by their first keys: they do not overlap."""
 
-    def next_key(self) -> bytes | None:
-        """The key to look up now; None when everything is covered."""
-        if not self._open:
-            return None
-        prefix, bits = self._open[-1]
-        return (prefix << (_KEY_BITS - bits)).to_bytes(DIGEST_BYTES)
+    def next_keys(self) -> list[bytes]:
+        """The keys to look up now, in whatever order; none when everything is covered."""
+        return list(self._open)
 
-    def found(self, closest: Sequence[PeerRecord]) -> None:
-        """The k closest of the key that ``next_key`` named."""
-        prefix, bits = self._open.pop()
+    def found(self, key: bytes, closest: Sequence[PeerRecord]) -> None:
+        """The k closest of a key that ``next_keys`` named."""
+        prefix, bits = self._open.pop(key)
         inside = [int.from_bytes(record.peer.raw) >> (_KEY_BITS - bits) == prefix for record in closest]
         if len(closest) >= self._k and all(inside) and bits < _KEY_BITS:
-            self._open += [(2 * prefix + 1, bits + 1), (2 * prefix, bits + 1)]
+            for half in (2 * prefix, 2 * prefix + 1):
+                self._open[(half << (_KEY_BITS - bits - 1)).to_bytes(DIGEST_BYTES)] = half, bits + 1

@@ -16,9 +16,10 @@ from core.ids import ObjectId, PeerId
 from core.ports import Address, Chance, Clock
 from dht.asker import Asker
 from dht.config import DhtConfig, DhtStatistics, Messenger
+from dht.crawl import crawl
 from dht.desk import Desk
 from dht.drive import Answer
-from dht.lookup import Cover, Lookup, RollCall
+from dht.lookup import Lookup, RollCall
 from dht.reader import RecordReader
 from dht.records import PeerRecord, ProviderRecord, Record, key_for, peer_key, provider_key, supersedes
 from dht.routing import Table
@@ -212,8 +213,8 @@ class Dht:
     async def all_peers(self) -> list[PeerRecord]:
         """Everybody in the pool who is not found dead, this peer too; by ascending peer id.
 
-        Asks a few in a pool smaller than k, about 3 lookups for every k peers in a larger one, and stops at
-        ``peers_max``.
+        Asks a few in a pool smaller than k, about 3 lookups for every k peers in a larger one, and stops when it has
+        ``peers_max`` or more.
         """
         config = self.config
         seeds = self.store.peers()
@@ -221,11 +222,7 @@ class Dht:
         await self.asker.drive(call, lambda record: record.peer.raw)
         found = {record.peer: record for record in call.result()}
         if not call.complete:
-            cover = Cover(k=config.k)
-            while len(found) < config.peers_max and (key := cover.next_key()) is not None:
-                near = await self.nearest(key)
-                cover.found(near)
-                found |= {record.peer: record for record in near}
+            found |= await crawl(self.nearest, config)
         if self.own is not None:
             found[self.own.peer] = self.own
         return [found[peer] for peer in sorted(found) if not self.table.is_dead(peer)][: config.peers_max]

@@ -20,6 +20,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import OrderedDict
+from itertools import islice
 
 from kademlia.node import Node
 from kademlia.routing import KBucket, RoutingTable
@@ -126,8 +127,10 @@ class Table(RoutingTable):
         low, high = bucket.range
         # Buckets are aligned subtrees: their least distance from us is what their prefix says.
         least = (low ^ self.node.long_id) & ~(high - low)
-        nearer = sum(1 for contact in self.contacts() if contact.long_id ^ self.node.long_id < least)
-        return low < high and nearer < self.ksize
+        # Asked for every record that finds its bucket full, which in a large pool is nearly every one.
+        nodes = (node for bucket in self.buckets for node in bucket.nodes.values())
+        nearer = islice((node for node in nodes if node.long_id ^ self.node.long_id < least), self.ksize)
+        return low < high and sum(1 for _ in nearer) < self.ksize
 
     def _held(self, id_bytes: bytes) -> Contact | None:
         node = self.buckets[self._index(int.from_bytes(id_bytes))].nodes.get(id_bytes)

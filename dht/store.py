@@ -60,7 +60,8 @@ class RecordStore(IStorage):
         self.quotas = quotas or Quotas()
         self._clock = clock
         self._of: dict[bytes, dict[PeerId, Record]] = {}
-        self._providers_of: dict[PeerId, int] = {}
+        self._provided_by: dict[PeerId, set[bytes]] = {}
+        """The keys of each publisher's provider records."""
         self.peer_count = 0
         self.provider_count = 0
         self.changes = 0
@@ -89,14 +90,14 @@ class RecordStore(IStorage):
                     raise RefusedError(f"{self.quotas.peers} peer records are held; no room for another")
                 self.peer_count += 1
             case ProviderRecord():
-                mine = self._providers_of.get(record.peer, 0)
+                mine = len(self._provided_by.get(record.peer, ()))
                 if len(self._of.get(key, {})) >= self.quotas.providers_per_key:
                     raise RefusedError(f"{self.quotas.providers_per_key} peers provide this object already")
                 if mine >= self.quotas.providers_per_publisher:
                     raise RefusedError(f"{mine} provider records of one peer are held; no room for another")
                 if self.provider_count >= self.quotas.providers:
                     raise RefusedError(f"{self.provider_count} provider records are held; no room for another")
-                self._providers_of[record.peer] = mine + 1
+                self._provided_by.setdefault(record.peer, set()).add(key)
                 self.provider_count += 1
 
     def _drop(self, key: bytes, record: Record) -> None:
@@ -108,9 +109,9 @@ class RecordStore(IStorage):
                 self.peer_count -= 1
             case ProviderRecord():
                 self.provider_count -= 1
-                self._providers_of[record.peer] -= 1
-                if not self._providers_of[record.peer]:
-                    del self._providers_of[record.peer]
+                self._provided_by[record.peer].remove(key)
+                if not self._provided_by[record.peer]:
+                    del self._provided_by[record.peer]
         self.changes += 1
 
     def records(self, key: bytes) -> list[Record]:
@@ -133,11 +134,10 @@ class RecordStore(IStorage):
 
     def provided_by(self, peer: PeerId) -> list[ProviderRecord]:
         """The unexpired provider records of one publisher, by ascending object id."""
-        if peer not in self._providers_of:
-            return []
         now = self._clock.now()
-        found = [item for item in self._all() if isinstance(item, ProviderRecord) and item.peer == peer]
-        return sorted((item for item in found if now < item.expires_s), key=lambda record: record.object)
+        found = [self._of[key][peer] for key in self._provided_by.get(peer, ())]
+        kept = [item for item in found if isinstance(item, ProviderRecord) and now < item.expires_s]
+        return sorted(kept, key=lambda record: record.object)
 
     def _all(self) -> list[Record]:
         return [record for held in self._of.values() for record in held.values()]

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from core.ports import Ports
 from host.chance import RealChance
 from host.clock import RealClock
+from host.descriptors import allow_open_files
 from host.disk import RealDisk
 from host.memory import keep_freed_memory
 from host.net import NetLimits, TlsNet
@@ -25,13 +26,14 @@ def real_ports(
 ) -> Ports:
     """The world as it is, for one identity (its certificate in DER, its key) on one roster.
 
-    Also tells the process' allocator what it will be used for.
+    Also tells the process' allocator what it will be used for, and the system how many files may be open.
 
     Args:
         issuers: DER of each organisation's certificate by its name, asked anew at each connection.
         private_files: new files and folders are for this user alone; otherwise the process' umask decides.
     """
     keep_freed_memory()
+    allow_open_files()
     clock = RealClock()
     return Ports(
         disk=RealDisk(private=private_files),

@@ -24,7 +24,7 @@ from anchor.policy import make_policy
 from anchor.receipt import Receipt, check_receipt, encode_receipt, parse_receipt
 from anchor.roster import Organisation, parse_roster, sign_roster
 from anchor.witness import LocalWitness, origin_folder
-from benchmarks import durability
+from benchmarks import durability, scale_tables
 from client.coding import code_batch
 from client.index import (
     Index,
@@ -374,6 +374,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "durability-simulated": durability.simulated_table,
     "durability-looks": looks_table,
     "durability-side-by-side": side_by_side_table,
+    "scale-peers": scale_tables.peers_table,
+    "scale-objects": scale_tables.objects_table,
 }
 
 

@@ -18,6 +18,7 @@ from client.memory import (
     CatalogueEntry,
     ClientMemory,
     StoredExtent,
+    encode_entry,
     encode_extent_record,
     extent_record_name,
     parse_entry,
@@ -199,7 +200,28 @@ def test_a_damaged_entry_hides_itself_only() -> None:
     write_file(disk, "/pool/client/catalogue/README", b"not an object", token="x")
     assert list(notes.objects()) == [entry(1), entry(3)]
     assert notes.damaged() == [entry(2).object]
+    assert notes.count() == 3
     assert notes.find_content(b"\x01" * 32) == [entry(1), entry(3)]
+
+
+def test_a_content_is_found_without_reading_the_catalogue_and_in_a_home_older_than_the_index() -> None:
+    notes, disk = memory()
+    for number in (1, 2):
+        notes.remember_object(entry(number), b"", b"")
+    contents = "/pool/client/state/contents"
+    for bucket in disk.list_folder(contents):
+        for name in disk.list_folder(f"{contents}/{bucket}"):
+            disk.unlink(f"{contents}/{bucket}/{name}")
+    for _ in range(2):
+        assert notes.find_content(b"\x01" * 32) == [entry(1), entry(2)]
+    disk.unlink(f"/pool/client/catalogue/{entry(1).object}")
+    assert notes.find_content(b"\x01" * 32) == [entry(2)]
+    notes.remember_object(entry(3), b"", b"")
+    write_file(disk, contents + "/010/" + "01" * 32 + "-x", b"", token="x")
+    assert notes.find_content(b"\x01" * 32) == [entry(2), entry(3)]
+    # What the index does not name is not looked for in the catalogue.
+    write_file(disk, f"/pool/client/catalogue/{entry(4).object}", encode_entry(entry(4)), token="x")
+    assert notes.find_content(b"\x01" * 32) == [entry(2), entry(3)]
 
 
 def test_a_damaged_manifest_is_none_since_every_holder_has_a_copy() -> None:

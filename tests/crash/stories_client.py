@@ -82,6 +82,10 @@ class ClientMemoryKept(Story):
         assert memory.damaged() == []
         entries = list(memory.objects())
         assert len(entries) >= bool(self.object), "an object is forgotten"
+        for content in sorted({entry.content for entry in entries}):
+            same = [entry for entry in entries if entry.content == content]
+            assert memory.find_content(content) == same, "an object would be stored again"
+            assert memory.find_content(content) == same, "an object would be stored again by the next put"
         for entry in entries:
             assert self.object <= entry.created_s <= 2
             assert memory.manifest_file(OBJECT) == b"manifest" * 100, "an object without its manifest"

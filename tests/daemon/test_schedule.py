@@ -16,10 +16,10 @@ from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
 from core.limits import FRAME_BODY_MAX_BYTES, GRACE_MAX_HOURS, PERIOD_MAX_DAYS
 from daemon.carebook import CareBook, CareEntry, told_of
+from daemon.dues import AGAIN_AFTER_S, Dues
 from daemon.jobs import JOBS_KEPT_MAX, JOBS_WAITING_MAX, Jobs, encode_report
 from daemon.pace import Pace
 from daemon.rollcall import EVERY_MAX_S as ROLL_CALL_EVERY_MAX_S
-from daemon.schedule import AGAIN_AFTER_S, next_turn
 from daemon.settings import Settings, parse_settings
 from daemon.silence import LOOKED_AWAY_MAX_S, Silence
 from daemon.sweep import Progress, SweepReport
@@ -39,6 +39,13 @@ def entry(age_s: float, *, spare: int = 2, open_s: float | None = None) -> CareE
     """``open_s``: for how long somebody else should have mended it."""
     seen_s = int(NOW_S - age_s)
     return CareEntry(seen_s, 0, Health.FULL, spare, open_s is not None, 0 if open_s is None else int(NOW_S - open_s))
+
+
+def book_of(entries: dict[ObjectId, CareEntry]) -> CareBook:
+    book = CareBook(SimDisk(SimDrive()), "/state/care")
+    book.load()
+    book.note_all(entries)
+    return book
 
 
 @pytest.mark.parametrize(
@@ -67,13 +74,49 @@ def entry(age_s: float, *, spare: int = 2, open_s: float | None = None) -> CareE
 def test_whose_turn_it_is(
     entries: dict[ObjectId, CareEntry], hurried: list[ObjectId], name: ObjectId, due_in_s: float
 ) -> None:
-    turn = next_turn(entries, period_s=WEEK_S, hurried=hurried, now_s=NOW_S)
+    book = book_of(entries)
+    dues = Dues(book, WEEK_S)
+    if hurried:
+        dues.hurry(hurried)
+    turn = dues.first(NOW_S)
     assert turn is not None
     assert (turn.object, turn.due_s - NOW_S) == (name, due_in_s)
 
 
 def test_with_nothing_held_it_is_nobodys_turn() -> None:
-    assert next_turn({}, period_s=WEEK_S, hurried=(), now_s=NOW_S) is None
+    assert Dues(book_of({}), WEEK_S).first(NOW_S) is None
+
+
+LOOKS = st.builds(entry, st.integers(0, 100), spare=st.integers(0, 2), open_s=st.none() | st.integers(0, 100))
+
+
+@given(st.lists(st.tuples(st.sampled_from([A, B, C]), LOOKS | st.just("forget") | st.just("hurry") | st.just("begin"))))
+def test_the_first_of_the_heap_is_the_first_of_all(steps: list[tuple[ObjectId, CareEntry | str]]) -> None:
+    book = book_of({})
+    dues = Dues(book, 50.0)
+    hurried: set[ObjectId] = set()
+    for name, step in steps:
+        match step:
+            case "forget":
+                book.forget(name)
+            case "hurry":
+                hurried = set(book.entries())
+                dues.hurry(hurried)
+            case "begin":
+                hurried.discard(name)
+                dues.begun(name)
+            case CareEntry():
+                book.note(name, step)
+            case _:
+                raise AssertionError(step)
+        first = dues.first(NOW_S)
+        places = [
+            (0.0 if known in hurried else look.checked_s + 50.0, look.spare, known)
+            for known, look in book.entries().items()
+        ]
+        assert (first and (first.due_s, first.object)) == min(
+            ((due, known) for due, _, known in sorted(places)[:1]), default=None
+        )
 
 
 # --- silence ------------------------------------------------------------------------------------
@@ -359,7 +402,7 @@ def test_what_a_disk_that_takes_no_writes_holds_gets_its_turn(faults: DiskFaults
     with pytest.raises(OSError, match=r"No space|Read-only"):
         book.note_all({A: entry(10), B: entry(30)})
     assert book.entries() == {A: entry(10), B: entry(30)}
-    turn = next_turn(book.entries(), period_s=WEEK_S, hurried=(), now_s=NOW_S)
+    turn = Dues(book, WEEK_S).first(NOW_S)
     assert turn is not None
     assert turn.object == B
 

@@ -169,10 +169,12 @@ def test_a_roll_call_leaves_out_the_dead_and_itself() -> None:
 @given(st.integers(0, 300), st.integers(5, 20))
 def test_a_cover_finds_everybody_in_few_lookups(size: int, k: int) -> None:
     cover, found, lookups = Cover(k=k), set[PeerId](), 0
-    while (key := cover.next_key()) is not None:
-        closest = near(PEOPLE[:size], key, k)
-        found |= {record.peer for record in closest}
-        cover.found(closest)
-        lookups += 1
+    while keys := cover.next_keys():
+        assert len(set(keys)) == len(keys)
+        for key in keys[::-1]:
+            closest = near(PEOPLE[:size], key, k)
+            found |= {record.peer for record in closest}
+            cover.found(key, closest)
+            lookups += 1
     assert found == {record.peer for record in PEOPLE[:size]}
     assert lookups <= 1 + 6 * size / k

@@ -5,9 +5,12 @@ from trio.testing import MockClock
 
 from core.ports import Address
 from dht.config import DhtConfig
+from dht.node import Dht
+from dht.reader import RecordReader
 from dht.records import provider_key
-from tests.dht.net import Net, NetClock, Node
-from tests.dht.people import START, an_object, person
+from dht.store import Quotas, RecordStore
+from tests.dht.net import Net, NetClock, Node, SeededChance, Wire
+from tests.dht.people import ISSUERS, START, an_object, person
 from wire.messages import DhtFind, DhtFound, DhtStore, Done, Failure, Message, Ping
 
 
@@ -292,3 +295,24 @@ async def test_a_cancelled_search_leaves_nothing_behind(autojump_clock: MockCloc
     for node in nodes[1:]:
         node.hung = False
     assert len(await nodes[0].dht.nearest(bytes(32))) == 7
+
+
+async def test_who_is_near_is_known_also_when_the_list_of_peers_is_full(autojump_clock: MockClock) -> None:
+    net = Net()
+    me = person("me")
+    reader = RecordReader(lambda: ISSUERS, NetClock())
+    full = Dht(
+        me=me.peer,
+        messenger=Wire(net),
+        issuers=lambda: ISSUERS,
+        clock=NetClock(),
+        chance=SeededChance("me"),
+        config=net.config,
+        store=RecordStore(reader, NetClock(), Quotas(peers=2)),
+    )
+    others = [person(f"other-{number}") for number in range(5)]
+    for other in others:
+        assert full.learn(other.record()) is not None
+    assert len(full.known_peers()) == 2
+    assert {contact.peer for contact in full.table.contacts()} == {other.peer for other in others}
+    assert dict(full.statistics().counts) == {"store-quota": 3}

@@ -61,15 +61,18 @@ class RollCall:
                 self._given_up()
             gone = now_gone
 
+    def _some(self, peers: list[PeerId], at_most: int) -> list[PeerId]:
+        return peers if len(peers) <= at_most else self._random.sample(peers, at_most)
+
     async def call(self) -> None:
         """One round: who answers is not silent, who does not is."""
-        peers = [record.peer for record in self._directory.known_peers() if record.peer != self._me]
-        if len(peers) > ASKED_MAX:
-            # Who is silent is asked every time, or its grace would not end for weeks in a pool of thousands.
-            silent = self._silence.silent()
-            silent = self._random.sample(silent, min(len(silent), ASKED_MAX // 2))
-            others = sorted(set(peers) - set(silent))
-            peers = silent + self._random.sample(others, ASKED_MAX - len(silent))
+        known = {record.peer for record in self._directory.known_peers()} - {self._me}
+        gone = self._silence.given_up(self._grace_s)
+        # Who is silent is asked every time, or its grace would not end for weeks in a pool of thousands; also when its
+        # record has expired, which may be sooner than the grace ends. Afterwards it says itself that it is back.
+        silent = [peer for peer in self._silence.silent() if peer in known or peer not in gone]
+        peers = self._some(silent, ASKED_MAX // 2)
+        peers += self._some(sorted(known - set(peers)), ASKED_MAX - len(peers))
         answered: set[PeerId] = set()
         limit = trio.CapacityLimiter(AT_ONCE)
 

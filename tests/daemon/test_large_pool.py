@@ -38,9 +38,10 @@ class SteppedClock:
 
 
 class Pool:
-    """``Asker`` and ``Directory`` of a thousand peers, of whom some are gone."""
+    """``Asker`` and ``Directory`` of a thousand peers, or fewer, of whom some are gone."""
 
-    def __init__(self, gone: Sequence[PeerRecord]) -> None:
+    def __init__(self, gone: Sequence[PeerRecord], peers: Sequence[PeerRecord] = PEERS) -> None:
+        self.peers = peers
         self.gone = {record.peer for record in gone}
         self.asked: list[PeerId] = []
 
@@ -59,7 +60,7 @@ class Pool:
 
     def known_peers(self) -> list[PeerRecord]:
         # Who is gone for a day is in no directory any more.
-        return [record for record in PEERS if record.peer not in self.gone]
+        return [record for record in self.peers if record.peer not in self.gone]
 
     async def resolve(self, peer: PeerId, /, *, max_age_s: float) -> PeerRecord | None:
         raise AssertionError((peer, max_age_s))
@@ -72,10 +73,8 @@ async def remember() -> None:
     """Nothing to keep."""
 
 
-async def test_a_peer_that_is_silent_is_called_every_time_and_its_grace_ends_in_time() -> None:
-    gone = PEERS[7]
-    pool, silence, clock = Pool([gone]), Silence(), SteppedClock()
-    call = RollCall(
+def roll_call(pool: Pool, silence: Silence, clock: SteppedClock) -> RollCall:
+    return RollCall(
         PEERS[0].peer,
         asker=pool,
         directory=pool,
@@ -86,14 +85,46 @@ async def test_a_peer_that_is_silent_is_called_every_time_and_its_grace_ends_in_
         given_up=lambda: None,
         remember=remember,
     )
+
+
+@pytest.mark.parametrize("count", [14, ROLL_MAX, 1000])
+async def test_a_peer_that_is_silent_is_called_every_time_and_its_grace_ends_in_time(count: int) -> None:
+    gone = PEERS[7]
+    pool, silence, clock = Pool([gone], PEERS[:count]), Silence(), SteppedClock()
+    call = roll_call(pool, silence, clock)
     silence.note([], [gone.peer], clock.now())
     for _ in range(24):
         clock.seconds += HOUR_S
         pool.asked.clear()
         await call.call()
-        assert len(pool.asked) == len(set(pool.asked)) == ROLL_MAX
+        assert len(pool.asked) == len(set(pool.asked)) == min(count - 1, ROLL_MAX)
         assert gone.peer in pool.asked
     assert silence.given_up(24 * HOUR_S) == {gone.peer}
+
+
+async def test_who_was_given_up_is_called_again_only_when_it_says_that_it_is_back() -> None:
+    gone = PEERS[7]
+    pool, silence, clock = Pool([gone], PEERS[:14]), Silence(), SteppedClock()
+    call = roll_call(pool, silence, clock)
+    for _ in range(26):
+        await call.call()
+        silence.note([], [gone.peer], clock.now())
+        clock.seconds += HOUR_S
+    pool.asked.clear()
+    await call.call()
+    assert gone.peer not in pool.asked
+    pool.gone.clear()
+    await call.call()
+    assert gone.peer in pool.asked
+    assert silence.silent() == []
+
+
+async def test_many_that_are_silent_leave_room_for_asking_others() -> None:
+    pool, silence, clock = Pool(PEERS[500:]), Silence(), SteppedClock()
+    silence.note([], [record.peer for record in PEERS[500:]], clock.now())
+    await roll_call(pool, silence, clock).call()
+    assert len(pool.asked) == len(set(pool.asked)) == ROLL_MAX
+    assert len(pool.gone & set(pool.asked)) == ROLL_MAX // 2
 
 
 @pytest.mark.parametrize("name", [ObjectId(bytes([number]) * 32) for number in range(3)])

@@ -82,6 +82,9 @@ class CareBook:
             except (MalformedError, MalformedIdError):
                 continue
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def get(self, name: ObjectId) -> CareEntry | None:
         return self._entries.get(name)
 

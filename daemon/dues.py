@@ -11,6 +11,8 @@ from daemon.carebook import CareBook, CareEntry
 
 # Somebody else's repair is done by then, or has failed.
 AGAIN_AFTER_S = 3600.0
+# Fewer superseded places than this are not worth clearing up.
+SUPERSEDED_MIN = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class Dues:
     """A heap over the book's entries; about log n steps for each look at an object.
 
     What the heap says of an object counts only while it agrees with the book. An entry that was noted anew is added
-    anew, and what it replaces is dropped when it comes to the top: at the latest when it would have been due.
+    anew, and what it replaces is dropped when it comes to the top, at the latest when it would have been due, or with
+    all the rest of its kind when that is more than the book has.
     """
 
     def __init__(self, book: CareBook, period_s: float) -> None:
@@ -35,9 +38,17 @@ class Dues:
         self._hurried: set[ObjectId] = set()
         """Objects, not a time: clocks are set back, and all looks would seem to be older than it."""
 
+    @property
+    def places(self) -> int:
+        """How many places the heap has, those that were superseded too."""
+        return len(self._heap)
+
     def hurry(self, names: Iterable[ObjectId]) -> None:
         """These are due at once, the weakest first."""
         self._hurried = set(names)
+        self._rebuild()
+
+    def _rebuild(self) -> None:
         self._heap = [self._place(name, entry) for name, entry in self._book.entries().items()]
         heapify(self._heap)
 
@@ -67,6 +78,9 @@ class Dues:
         entry = self._book.get(name)
         if entry is not None:
             heappush(self._heap, self._place(name, entry))
+        # Whoever orders a look at everything every hour would else leave a hundred places of each object here.
+        if self.places > 2 * len(self._book) + SUPERSEDED_MIN:
+            self._rebuild()
 
     def _place(self, name: ObjectId, entry: CareEntry) -> tuple[float, int, ObjectId]:
         return self._due_s(name, entry, float(entry.checked_s)), entry.spare, name

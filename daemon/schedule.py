@@ -100,18 +100,9 @@ class Schedule:
 
     async def _work(self) -> float:
         """Do all that is due now; for how many seconds nothing more is. Raises MoorageError for a sick disk."""
-        if self._hurry or trio.current_time() >= self._list_at:
-            await self._threads.disk(self._enrol, await self._sweeper.held())
-            self._list_at = trio.current_time() + self._list_every_s
-        if trio.current_time() >= self._suspect_at:
-            self._suspect_at = float("inf")
-            for name in await self._suspects():
-                await self._visit(name)
         while self._in_window():
-            if self._hurry:
-                # Not before all are enrolled.
-                self._hurry = False
-                self._dues.hurry(self._book.entries())
+            # Each time: where sweeps never catch up, what is new or suspect would else wait for ever.
+            await self._take_in()
             now_s = self._clock.now()
             turn = self._dues.first(now_s)
             if now_s >= self._tidy_at_s:
@@ -123,6 +114,20 @@ class Schedule:
                 due_s = self._tidy_at_s if turn is None else min(turn.due_s, self._tidy_at_s)
                 return due_s - now_s
         return WAKE_MAX_S
+
+    async def _take_in(self) -> None:
+        """What is new, what a reader met, and that all are in a hurry. Raises MoorageError for a sick disk."""
+        if self._hurry or trio.current_time() >= self._list_at:
+            await self._threads.disk(self._enrol, await self._sweeper.held())
+            self._list_at = trio.current_time() + self._list_every_s
+        if self._hurry:
+            # Not before all are enrolled.
+            self._hurry = False
+            self._dues.hurry(self._book.entries())
+        if trio.current_time() >= self._suspect_at:
+            self._suspect_at = float("inf")
+            for name in await self._suspects():
+                await self._visit(name)
 
     async def _visit(self, name: ObjectId) -> None:
         self._dues.begun(name)

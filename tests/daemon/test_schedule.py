@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import trio
 import trio.testing
@@ -16,16 +18,20 @@ from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
 from core.limits import FRAME_BODY_MAX_BYTES, GRACE_MAX_HOURS, PERIOD_MAX_DAYS
 from daemon.carebook import CareBook, CareEntry, told_of
-from daemon.dues import AGAIN_AFTER_S, Dues
+from daemon.dues import AGAIN_AFTER_S, SUPERSEDED_MIN, Dues
 from daemon.jobs import JOBS_KEPT_MAX, JOBS_WAITING_MAX, Jobs, encode_report
 from daemon.pace import Pace
 from daemon.rollcall import EVERY_MAX_S as ROLL_CALL_EVERY_MAX_S
-from daemon.settings import Settings, parse_settings
+from daemon.schedule import Schedule
+from daemon.settings import Settings, SweepSettings, parse_settings
 from daemon.silence import LOOKED_AWAY_MAX_S, Silence
-from daemon.sweep import Progress, SweepReport
+from daemon.sweep import Progress, Sweeper, SweepReport
 from daemon.turns import STEP_PATIENCE_S, Turns
+from tests.dht.net import NetClock
+from tests.sim.chance import SimChance
 from tests.sim.disk import SimDisk
 from tests.sim.drive import DiskFaults, SimDrive
+from tests.sim.threads import SimThreads
 from wire.messages import StartJob
 
 WEEK_S = 7 * 86_400.0
@@ -117,6 +123,73 @@ def test_the_first_of_the_heap_is_the_first_of_all(steps: list[tuple[ObjectId, C
         assert (first and (first.due_s, first.object)) == min(
             ((due, known) for due, _, known in sorted(places)[:1]), default=None
         )
+
+
+def test_looks_that_others_order_do_not_fill_the_heap() -> None:
+    book = book_of({A: entry(10), B: entry(20)})
+    dues = Dues(book, WEEK_S)
+    for number in range(10 * SUPERSEDED_MIN):
+        book.note(A, entry(9 - number / (10 * SUPERSEDED_MIN)))
+        dues.renew()
+        assert dues.places <= 2 * len(book) + SUPERSEDED_MIN
+    turn = dues.first(NOW_S)
+    assert turn is not None
+    assert turn.object == B
+
+
+class NeverDone:
+    """A ``Sweeper`` whose looks take so long that the next is due when one ends."""
+
+    def __init__(self, book: CareBook) -> None:
+        self.book = book
+        self.names = [A]
+        self.seen: list[ObjectId] = []
+
+    async def held(self) -> list[ObjectId]:
+        return self.names
+
+    async def tidy(self) -> None:
+        """Nothing to do."""
+
+    async def anchor_counts(self, *, period_s: float) -> None:
+        """Nobody asks for them."""
+
+    async def sweep(self, names: list[ObjectId], *, full: bool, grace: bool, by_order: bool) -> None:
+        await trio.sleep(2 * HOUR_S)
+        self.seen += names
+
+
+async def test_new_and_suspect_objects_get_their_turn_where_sweeps_never_catch_up(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    book = book_of({})
+    sweeper = NeverDone(book)
+
+    async def suspects() -> list[ObjectId]:
+        return [C]
+
+    schedule = Schedule(
+        SweepSettings(period_days=HOUR_S / 86_400),
+        sweeper=cast(Sweeper, sweeper),
+        book=book,
+        threads=SimThreads(),
+        clock=NetClock(),
+        chance=SimChance(1, "schedule"),
+        minute_of_day=lambda _: 0,
+        turns=Turns(),
+        suspects=suspects,
+    )
+    nursery.start_soon(schedule.run)
+    await trio.sleep(10 * HOUR_S)
+    assert set(sweeper.seen) == {A}
+    sweeper.names = [A, B, C]
+    await trio.sleep(20 * HOUR_S)
+    assert B in sweeper.seen
+    sweeper.seen.clear()
+    sweeper.names = [A, B]
+    schedule.suspect()
+    await trio.sleep(10 * HOUR_S)
+    assert C in sweeper.seen
 
 
 # --- silence ------------------------------------------------------------------------------------

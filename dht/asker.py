@@ -87,8 +87,8 @@ class Asker:
         except RefusedError:
             # The list of peers is full; who is near must still be known, or searches end elsewhere.
             self.count("store-quota")
-            self._table.learned(record)
-            return record
+            contact = self._table.learned(record)
+            return record if contact is None else contact.record
         if offer is Offer.OLDER:
             return self._store.peer(record.peer) or record
         self._table.learned(record)

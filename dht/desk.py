@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import trio
 
-from core.errors import MoorageError, StaleRecordError
+from core.errors import MoorageError, RefusedError, StaleRecordError
 from core.ids import PeerId
 from core.ports import Clock
 from dht.asker import Asker
 from dht.config import DhtConfig
-from dht.records import PeerRecord
+from dht.records import PeerRecord, Record
 from dht.routing import Table
 from dht.store import Offer, RecordStore
 from wire.messages import RECORDS_MAX, DhtFind, DhtFound, DhtStore, Done, Failure, Message
@@ -67,8 +67,17 @@ class Desk:
         if record.peer == self._me:
             self._asker.own_sequence = max(self._asker.own_sequence, record.sequence)
             return
-        if self._records.offer(record) is Offer.OLDER:
+        try:
+            offer = self._records.offer(record)
+        except RefusedError:
+            # The list of peers is full; who is near must still be known: whoever has just come tells nobody else.
+            self._meet(record)
+            raise
+        if offer is Offer.OLDER:
             raise StaleRecordError("a newer record of this publisher is held")
+        self._meet(record)
+
+    def _meet(self, record: Record) -> None:
         if isinstance(record, PeerRecord):
             contact = self._table.learned(record)
             # Signed just now, so alive; whether it can be reached there is seen when it is asked.

@@ -189,26 +189,35 @@ class Dht:
         """
         if peer == self.me:
             return self.own
-        known = self.store.peer(peer)
+        known = newest = self._held(peer)
         if known is not None and max_age_s > 0 and self.clock.now() - known.issued_s <= max_age_s:
             return known
         holders, itself = 0, False
 
         def take(holder: PeerRecord, answer: Answer) -> None:
-            nonlocal holders, itself
+            nonlocal holders, itself, newest
             holders += bool(answer.records)
             itself = itself or holder.peer == peer
+            # The list of peers may be too full to keep it.
+            for record in (self._held(peer), *answer.records, *answer.closest):
+                if isinstance(record, PeerRecord) and record.peer == peer:
+                    newest = record if newest is None or supersedes(record, newest) else newest
 
         def enough() -> bool:
             # Several others suffice for news; that it is where it was, only the peer itself can say.
-            newest = self.store.peer(peer)
             news = newest is not None and (known is None or newest.address != known.address)
             return itself or (news and holders >= self.config.resolve_quorum)
 
         key = peer_key(peer)
         search = self._lookup(key, widen=False, also=() if known is None else (known,))
         await self.asker.drive(search, lambda _: key, take=take, enough=enough)
-        return self.store.peer(peer)
+        return self._held(peer) or newest
+
+    def _held(self, peer: PeerId) -> PeerRecord | None:
+        """The newest unexpired record of ``peer`` that is held, be it as a neighbour's only."""
+        contact = self.table.contact(peer)
+        near = None if contact is None or self.clock.now() >= contact.record.expires_s else contact.record
+        return self.store.peer(peer) or near
 
     async def all_peers(self) -> list[PeerRecord]:
         """Everybody in the pool who is not found dead, this peer too; by ascending peer id.

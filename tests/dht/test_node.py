@@ -297,22 +297,65 @@ async def test_a_cancelled_search_leaves_nothing_behind(autojump_clock: MockCloc
     assert len(await nodes[0].dht.nearest(bytes(32))) == 7
 
 
-async def test_who_is_near_is_known_also_when_the_list_of_peers_is_full(autojump_clock: MockClock) -> None:
-    net = Net()
-    me = person("me")
-    reader = RecordReader(lambda: ISSUERS, NetClock())
-    full = Dht(
-        me=me.peer,
+def small_list(net: Net) -> Dht:
+    """One that keeps the records of two peers only."""
+    return Dht(
+        me=person("me").peer,
         messenger=Wire(net),
         issuers=lambda: ISSUERS,
         clock=NetClock(),
         chance=SeededChance("me"),
         config=net.config,
-        store=RecordStore(reader, NetClock(), Quotas(peers=2)),
+        store=RecordStore(RecordReader(lambda: ISSUERS, NetClock()), NetClock(), Quotas(peers=2)),
     )
+
+
+async def test_who_is_near_is_known_also_when_the_list_of_peers_is_full(autojump_clock: MockClock) -> None:
+    full = small_list(Net())
     others = [person(f"other-{number}") for number in range(5)]
     for other in others:
         assert full.learn(other.record()) is not None
     assert len(full.known_peers()) == 2
     assert {contact.peer for contact in full.table.contacts()} == {other.peer for other in others}
     assert dict(full.statistics().counts) == {"store-quota": 3}
+    for other in others:
+        record = await full.resolve(other.peer, max_age_s=3600.0)
+        assert record is not None
+        assert record.peer == other.peer
+
+
+async def test_who_comes_when_the_list_of_peers_is_full_is_refused_and_becomes_known(autojump_clock: MockClock) -> None:
+    full = small_list(Net())
+    others = [person(f"other-{number}") for number in range(5)]
+    answers = [full.handle_store(DhtStore(other.record())) for other in others]
+    assert [type(answer) for answer in answers] == [Done, Done, Failure, Failure, Failure]
+    for other in others:
+        found = full.handle_find(DhtFind(other.peer.raw))
+        assert other.record() in found.closest
+
+
+async def test_an_older_record_replaces_no_newer_one_of_a_neighbour_whom_a_full_list_has_no_room_for(
+    autojump_clock: MockClock,
+) -> None:
+    full = small_list(Net())
+    for number in range(2):
+        full.learn(person(f"other-{number}").record())
+    who = person("moved")
+    new = who.record(Address("10.0.0.2", 7000), sequence=9)
+    full.learn(new)
+    known = full.learn(who.record(Address("10.0.0.1", 7000), sequence=8))
+    assert known is not None
+    assert known.raw == new
+
+
+async def test_a_peer_is_found_by_one_whose_lists_are_full(autojump_clock: MockClock) -> None:
+    net = Net(share_reader=True)
+    nodes = await net.pool(60)
+    full = small_list(net)
+    await full.bootstrap([nodes[0].address])
+    away = [node.person.peer for node in nodes if full.table.contact(node.person.peer) is None]
+    assert away
+    for peer in away:
+        record = await full.resolve(peer, max_age_s=3600.0)
+        assert record is not None
+        assert record.peer == peer

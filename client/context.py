@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from client.bootstrap import first_addresses, remember_addresses
+from client.bootstrap import first_addresses, last_met, remember_addresses
 from client.home import Home
 from client.memory import ClientMemory
 from client.peers import Peers
@@ -50,10 +50,15 @@ class Client:
                 remember_addresses,
                 self.ports.disk,
                 self.home,
-                [record.address for record in found],
+                [(record.peer, record.address) for record in found],
                 self.ports.chance.token(4).hex(),
             )
         return found
+
+    async def expect_peers(self) -> None:
+        """Look for each peer where it was last time, and ask nobody. ``find_peers`` finds those that moved since."""
+        with suppress(OSError):
+            self.peers.expect(await self.ports.threads.disk(last_met, self.ports.disk, self.home))
 
     async def live_peers(self) -> list[PeerRecord]:
         """The peers that answer now. A hung one costs a handshake's patience, however many there are."""

@@ -48,7 +48,7 @@ async def open_object(client: Client, object_id: ObjectId) -> tuple[ObjectReader
 
     Raises UnknownObjectError, HomeError (sealed for others), NotEnoughSharesError, NotEnoughPeersError.
     """
-    await client.find_peers()
+    await client.expect_peers()
     manifest = await find_manifest(client, object_id)
     reader = ObjectReader(client, object_id, manifest)
     return reader, await reader.read_index()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -65,6 +65,10 @@ class Peers:
     def use_dht(self, dht: Dht) -> None:
         """Find addresses through ``dht``, which itself asks through these sessions."""
         self._dht = dht
+
+    def expect(self, addresses: Mapping[PeerId, Address]) -> None:
+        """Dial these peers there, where nothing better is known: whoever answers still has to be the peer."""
+        self._addresses = {**addresses, **self._addresses}
 
     # --- for the DHT --------------------------------------------------------------------------
 

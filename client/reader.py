@@ -176,6 +176,9 @@ class ObjectReader:
         except NotEnoughSharesError:
             if self._relocated is not None:
                 raise
+        # Holders may have moved since they were met.
+        await self._client.find_peers()
+        self._client.peers.forgive()
         self._relocated = await relocated_sources(self._client.dht, self._object)
         sources = all_sources(self._manifest, number, extent, self._relocated)
         return await self._fetcher.fetch(number, extent, sources, first, count)

@@ -46,7 +46,7 @@ async def make_document(client: Client, object_id: ObjectId) -> str:
 
     Raises UnknownObjectError, NotEnoughSharesError (the file list), ReceiptError.
     """
-    await client.find_peers()
+    await client.expect_peers()
     manifest_file = await client.ports.threads.disk(client.memory.manifest_file, object_id)
     if manifest_file is None:
         manifest_file = await fetch_manifest_file(client, object_id)

@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from anchor.leaf import manifest_leaf
 from anchor.manifest import object_id, parse_manifest, sign_manifest
 from anchor.receipt import Receipt, encode_receipt
-from client.bootstrap import ADDRESSES_MAX, first_addresses, parse_address, parse_addresses, remember_addresses
+from client.bootstrap import (
+    ADDRESSES_MAX,
+    first_addresses,
+    last_met,
+    parse_address,
+    parse_addresses,
+    remember_addresses,
+)
 from client.care import CareReport, parse_report
 from client.home import load_home
 from client.index import encode_listing, listing_commitment, listing_salt
@@ -34,7 +41,7 @@ from core.errors import (
 )
 from core.findings import Finding, FindingKind
 from core.identity import key_from_seed, public_bytes
-from core.ids import ObjectId, PoolId
+from core.ids import ObjectId, PeerId, PoolId
 from core.listing import Entry
 from core.ports import Address
 from core.sealing import unwrap_key
@@ -354,10 +361,13 @@ def test_the_operator_s_addresses_come_first_each_once_and_damage_to_our_own_lis
     assert first_addresses(disk, home) == []
     one, two, three = (Address("10.0.0.1", port) for port in (1, 2, 3))
     write_file(disk, "/pool/client/bootstrap", b"10.0.0.1:3\n10.0.0.1:1\n", token="x")
-    remember_addresses(disk, home, [one, two], "t")
+    met = {PeerId(bytes([1]) * 32): one, PeerId(bytes([2]) * 32): two}
+    remember_addresses(disk, home, met.items(), "t")
     assert first_addresses(disk, home) == [three, one, two]
+    assert last_met(disk, home) == met
     write_file(disk, "/pool/client/state/addresses", b"10.0.0.1:2\n\xff\x00garbage\n10.0.0.1:", token="x")
     assert first_addresses(disk, home) == [three, one, two]
+    assert last_met(disk, home) == {}
     write_file(disk, "/pool/client/bootstrap", b"nonsense\n", token="x")
     with pytest.raises(HomeError, match="nonsense"):
         first_addresses(disk, home)
@@ -367,9 +377,10 @@ def test_no_more_addresses_are_kept_than_a_start_needs() -> None:
     disk = SimDisk(SimDrive(1, "maker"))
     Provisioner(disk, SimChance(1, "maker"), SimClock(), "pool.example").make("/pool", peers=1, sites=1)
     home = load_home(disk, "/pool/client", SimClock())
-    many = [Address("10.0.0.1", port) for port in range(1, ADDRESSES_MAX + 100)]
+    many = [(PeerId(port.to_bytes(32)), Address("h" * 253, port)) for port in range(1, ADDRESSES_MAX + 100)]
     remember_addresses(disk, home, many, "t")
-    assert first_addresses(disk, home) == many[:ADDRESSES_MAX]
+    assert first_addresses(disk, home) == [address for _, address in many[:ADDRESSES_MAX]]
+    assert last_met(disk, home) == dict(many[:ADDRESSES_MAX])
     data = read_file(disk, "/pool/client/state/addresses", max_bytes=LIMIT)
     assert data is not None
     assert data.count(b"\n") == ADDRESSES_MAX

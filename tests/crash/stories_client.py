@@ -116,7 +116,7 @@ class AddressesKept(SmallFile):
         clear_workshop(disk, f"{FOLDER}/{WORKSHOP_FOLDER}")
 
     def write(self, disk: Disk, number: int) -> None:
-        remember_addresses(disk, HOME, [Address("host", number)] * 3, f"{number:08x}")
+        remember_addresses(disk, HOME, [(PeerId(bytes(32)), Address("host", number))] * 3, f"{number:08x}")
 
     def read(self, disk: Disk) -> int:
         found = first_addresses(disk, HOME)

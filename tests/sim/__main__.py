@@ -136,7 +136,8 @@ def main() -> int:
     totals = Totals.of(verdicts, time.monotonic() - began)
     print(f"\n{totals}")
     if arguments.record:
-        keep(arguments.record, totals, f"python -m tests.sim {shlex.join(sys.argv[1:])}")
+        words = [word for word in sys.argv[1:] if word not in ("--record", str(arguments.record))]
+        keep(arguments.record, totals, f"python -m tests.sim {shlex.join(words)}")
     return int(any(verdict.failure for verdict in verdicts))
 
 

@@ -15,10 +15,10 @@ from core.identity import read_certificate
 from core.ports import Clock, Identity
 from dht.records import Record, parse_with
 
-# A record and its parts take about 2 KiB: at most 16 MiB, enough for the peers of 8000 and their neighbours.
-RECORDS_CACHED_MAX = 8192
+# A record and its parts take about 2 KiB: at most 24 MiB, enough for 10,000 peers (``DhtConfig.peers_max``) and more.
+RECORDS_CACHED_MAX = 12_288
 # About 1.5 KiB each.
-CERTIFICATES_CACHED_MAX = 4096
+CERTIFICATES_CACHED_MAX = 12_288
 # A certificate's end is noticed within an hour here; TLS notices it at the next handshake.
 CERTIFICATE_RECHECK_S = 3600.0
 

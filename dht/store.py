@@ -1,7 +1,8 @@
 """The records a peer keeps: its own, those it learned, and those others asked it to keep.
 
 One key holds one record of each publisher, the newest (``records.supersedes``). Only records that were believed
-get in (``RecordReader``), and quotas bound them: nobody can fill the store alone.
+get in (``RecordReader``), and quotas bound them: no peer can fill the store alone. An organisation that certifies
+thousands of peers can; then neighbours are still known as contacts.
 
 The file is canonical MessagePack ``{"v": 1, "records": [bytes, ...]}``, replaced by rename. Each record in it
 is believed again when it is read, so a damaged or foreign file costs its bad records and nothing else.

@@ -69,14 +69,13 @@ bench-quick: $(STAMP) ## a little of all of it in under 3 minutes, to see that i
 SIM_SECONDS ?= 1200
 SIM_JOBS ?= $(shell nproc)
 SOAK_SECONDS ?= 28800
-RECORD ?= tests/sim/soaks.jsonl
 
 sim: $(STAMP) ## fresh seeds of this commit through the simulator for SIM_SECONDS (1200)
 	$(BIN)/python -m tests.sim --jobs $(SIM_JOBS) --seconds $(SIM_SECONDS) --from $$(git rev-parse --short=8 HEAD)
 
-# What each soak came to is appended to RECORD; python -m tests.sim --sum FILE adds up.
+# RECORD=FILE appends what it came to; python -m tests.sim --sum FILE adds up.
 soak: $(STAMP) ## the same for SOAK_SECONDS (8 hours), failures shortened on the way
-	$(BIN)/python -m tests.sim --jobs $(SIM_JOBS) --seconds $(SOAK_SECONDS) --from $$(git rev-parse --short=8 HEAD) --keep-going --minimise --record $(RECORD)
+	$(BIN)/python -m tests.sim --jobs $(SIM_JOBS) --seconds $(SOAK_SECONDS) --from $$(git rev-parse --short=8 HEAD) --keep-going --minimise $(if $(RECORD),--record $(RECORD))
 
 clean: ## forget the environment, caches and build products
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -11,6 +11,8 @@ from typing import cast
 
 from tests.sim.swarm import Verdict
 
+KEPT = Path(__file__).with_name("soaks.jsonl")
+
 
 @dataclass
 class Totals:
@@ -77,3 +79,23 @@ def _parse(line: str) -> tuple[str, Totals]:
     command = cast(str, values.pop("command"))
     counts = {name: Counter(cast(dict[str, int], value)) for name, value in values.items() if isinstance(value, dict)}
     return command, Totals(**{**values, **counts})  # type: ignore[arg-type]  # what ``keep`` wrote
+
+
+def soaks_table(path: Path = KEPT) -> str:
+    """What docs/reliability.md shows of the runs that were kept."""
+    runs = kept(path)
+    lines = [
+        "| `python -m tests.sim` | seeds | failed | simulated | wall clock | CPU | faults | rebuilds, needless |",
+        "|---|---|---|---|---|---|---|---|",
+        *(_row(f"`{command.partition(' tests.sim ')[2]}`", totals) for command, totals in runs),
+        _row("all", sum((totals for _, totals in runs), Totals())),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, totals: Totals) -> str:
+    share = 100 * totals.needless / max(1, totals.rebuilt)
+    return (
+        f"| {name} | {totals.seeds} | {totals.failed} | {totals.sim_s / 3600:,.0f} h | {totals.wall_s / 60:.0f} min"
+        f" | {totals.cpu_s / 60:.0f} min | {totals.applied.total():,} | {totals.rebuilt:,}, {share:.1f} % |"
+    )

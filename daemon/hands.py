@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 
 import trio
 
@@ -37,22 +38,8 @@ class Hands:
         return [record for record in self._directory.known_peers() if record.peer not in silent]
 
     async def candidates(self, records: Collection[PeerRecord]) -> list[Candidate]:
-        """Those that answer a ping now. Hung ones cost one patience."""
-        answered: set[PeerId] = set()
-        limit = trio.CapacityLimiter(AT_ONCE)
-
-        async def ping(peer: PeerId) -> None:
-            async with limit:
-                try:
-                    await self._asker.request(peer, Ping())
-                    answered.add(peer)
-                except MoorageError:
-                    # Not there, not a candidate.
-                    return
-
-        async with open_crew() as crew:
-            for record in records:
-                crew.start_soon(ping, record.peer)
+        """Those of ``records`` that answer now."""
+        answered = await who_answers(self._asker, [record.peer for record in records], at_once=AT_ONCE)
         return [candidate_of(record) for record in records if record.peer in answered]
 
     async def store_papers(self, subject: Subject, peer: PeerId) -> None:
@@ -80,6 +67,24 @@ class Hands:
         except MoorageError:
             # It harms nobody; the next repair of this shard tries again.
             return
+
+
+async def who_answers(asker: Asker, peers: Collection[PeerId], *, at_once: int) -> set[PeerId]:
+    """Those that answer a ping now. Hung ones cost one patience."""
+    answered: set[PeerId] = set()
+    limit = trio.CapacityLimiter(at_once)
+
+    async def ping(peer: PeerId) -> None:
+        # Not to be there is an answer too.
+        async with limit:
+            with suppress(MoorageError):
+                await asker.request(peer, Ping())
+                answered.add(peer)
+
+    async with open_crew() as crew:
+        for peer in peers:
+            crew.start_soon(ping, peer)
+    return answered
 
 
 def nearest_candidates(

@@ -7,12 +7,10 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from client.asker import Asker, Directory
-from client.tasks import open_crew
-from core.errors import MoorageError
 from core.ids import PeerId
 from core.ports import Chance, Clock
+from daemon.hands import who_answers
 from daemon.silence import Silence
-from wire.messages import Ping
 
 # Grace is counted in hours; a quarter of it is soon enough, and an hour costs nothing.
 EVERY_MAX_S = 3600.0
@@ -73,19 +71,5 @@ class RollCall:
         silent = [peer for peer in self._silence.silent() if peer in known or peer not in gone]
         peers = self._some(silent, ASKED_MAX // 2)
         peers += self._some(sorted(known - set(peers)), ASKED_MAX - len(peers))
-        answered: set[PeerId] = set()
-        limit = trio.CapacityLimiter(AT_ONCE)
-
-        async def ask(peer: PeerId) -> None:
-            async with limit:
-                try:
-                    await self._asker.request(peer, Ping())
-                    answered.add(peer)
-                except MoorageError:
-                    # That is what is asked here.
-                    return
-
-        async with open_crew() as crew:
-            for peer in peers:
-                crew.start_soon(ask, peer)
+        answered = await who_answers(self._asker, peers, at_once=AT_ONCE)
         self._silence.note(answered, set(peers) - answered, self._clock.now())

@@ -6,6 +6,7 @@ import argparse
 import errno
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -28,7 +29,6 @@ _MISFORTUNES = {
     errno.EACCES: _NO_RIGHT,
     errno.EPERM: _NO_RIGHT,
     errno.EIO: "the disk is failing (see the kernel's log): save what is on it, and give the command from a sound one",
-    errno.ENOENT: _GONE,
     errno.ENODEV: _GONE,
     errno.ENXIO: _GONE,
     errno.ESTALE: _GONE,
@@ -65,7 +65,10 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.command is None:
         build_parser().print_help()
         return EXIT_OK
-    return _load(_COMMANDS[arguments.command])(arguments)
+    command = _load(_COMMANDS[arguments.command])
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as moorage/__main__.py left it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return command(arguments)
 
 
 def _load(name: str) -> Callable[[argparse.Namespace], int]:

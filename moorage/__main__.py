@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path
+import signal
 import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -11,9 +12,21 @@ sys.path.insert(0, APP if os.path.isdir(APP) else os.path.dirname(HERE))
 
 
 def main() -> int:
+    """Run one command; returns its exit status.
+
+    A SIGINT while modules load ends the process as it ends any program that has begun nothing, not with a
+    KeyboardInterrupt amid an import; `cli.main` lets Python raise it while the command runs. One that was ignored stays
+    so.
+    """
+    interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if interruptible:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from cli.main import main as cli_main
 
-    return cli_main()
+    status = cli_main()
+    if interruptible:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the outcome is known: let nothing be raised in Python's own exit
+    return status
 
 
 if __name__ == "__main__":

@@ -283,7 +283,8 @@ class Fleet:
                 process.kill()
                 output, complaint = process.communicate()
         done = Done(words, process.returncode, output, complaint.decode("utf-8", "replace"))
-        if "Traceback" in done.complaint:
+        # A SIGINT before Python has come to our first line shows Python's own traceback, which no program can prevent.
+        if "Traceback" in done.complaint and "site-packages/moorage/" in done.complaint:
             self.wrong.append(f"{' '.join(words)} shows a traceback:\n{done.complaint[-6000:]}")
         return done
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tomllib
@@ -69,3 +70,33 @@ def test_the_catalogue_is_listed_without_a_network(tmp_path: Path) -> None:
 
 def test_the_version_is_the_package_s() -> None:
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+
+
+INTERRUPT = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+from moorage.__main__ import main
+sys.exit(main())
+"""
+
+
+def interrupted(name: str, *words: str) -> tuple[int, str]:
+    """Exit status and complaint of a command that gets SIGINT when it looks for the module ``name``."""
+    code = INTERRUPT.format(name=name)
+    ran = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return ran.returncode, ran.stderr
+
+
+@pytest.mark.parametrize("name", ["cli.main", "cli.catalogue", "msgpack"])
+def test_an_interrupt_amid_the_imports_ends_a_command_silently(name: str) -> None:
+    assert interrupted(name, "ls") == (-signal.SIGINT, "")
+
+
+def test_an_interrupt_amid_the_command_is_said() -> None:
+    assert interrupted("cli.contents", "ls", "0" * 64) == (130, "moorage: interrupted\n")

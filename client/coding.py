@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import NamedTuple
 
+from core.buffers import unfilled
 from core.compression import ChunkCompressor
 from core.limits import CHUNK_BYTES, FRAME_BODY_MAX_BYTES, READ_CHUNKS_MAX, SEALED_CHUNK_MAX_BYTES, TAG_BYTES
 from core.ports import Buffer
@@ -42,9 +43,9 @@ def code_batch(plain: Buffer, first: int, count: int, key: bytes, scheme: Scheme
     sealer = ChunkSealer(key)
     compressor = ChunkCompressor()
     view = memoryview(plain)
-    place = memoryview(bytearray(SEALED_CHUNK_MAX_BYTES))
+    place = memoryview(unfilled(SEALED_CHUNK_MAX_BYTES))
     room_bytes = count * share_bytes(SEALED_CHUNK_MAX_BYTES, scheme.needed)
-    rooms = [memoryview(bytearray(room_bytes)) for _ in range(scheme.total)]
+    rooms = [memoryview(unfilled(room_bytes)) for _ in range(scheme.total)]
     sealed_lengths: list[int] = []
     ends = [0]
     codecs = bytearray()

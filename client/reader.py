@@ -26,6 +26,7 @@ from client.index import (
 )
 from client.locate import all_sources, relocated_sources
 from client.tasks import open_crew
+from core.buffers import unfilled
 from core.compression import Codec, decompress
 from core.errors import CorruptError, HomeError, NotEnoughSharesError
 from core.ids import ObjectId, PeerId
@@ -61,9 +62,9 @@ def open_batch(
 ) -> memoryview:
     """Join, open and decompress ``count`` chunks from ``first`` on. Raises CorruptError."""
     sealer = ChunkSealer(sealed.key)
-    plain = memoryview(bytearray(sum(sealed.chunk_bytes(chunk) for chunk in range(first, first + count))))
+    plain = memoryview(unfilled(sum(sealed.chunk_bytes(chunk) for chunk in range(first, first + count))))
     # Every chunk is joined in one and the same place, which stays in the processor's cache.
-    place = memoryview(bytearray(max(sealed.lengths[first : first + count])))
+    place = memoryview(unfilled(max(sealed.lengths[first : first + count])))
     at = 0
     for offset in range(count):
         chunk = first + offset

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from core.buffers import unfilled
 from core.errors import MalformedError, NotEnoughSharesError
 from core.limits import SEALED_CHUNK_MAX_BYTES
 from core.ports import Buffer
@@ -86,7 +87,7 @@ def _encode(blocks: Sequence[Buffer], checks: Sequence[memoryview], scheme: Sche
 
 def _room(count: int, size: int) -> list[memoryview]:
     """``count`` pieces of ``size`` bytes."""
-    whole = memoryview(bytearray(count * size))
+    whole = memoryview(unfilled(count * size))
     return [whole[at : at + size] for at in range(0, len(whole), size)]
 
 
@@ -118,7 +119,7 @@ def join_shares(
     """
     if sealed_bytes < 1 or sealed_bytes > SEALED_CHUNK_MAX_BYTES:
         raise MalformedError(f"no chunk has {sealed_bytes} bytes")
-    joined = bytearray(sealed_bytes)
+    joined = unfilled(sealed_bytes)
     join_into(shares, memoryview(joined), scheme, kernel)
     return joined
 

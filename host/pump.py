@@ -241,21 +241,20 @@ class TlsPump:
 
     def _decrypt_into(self, target: memoryview) -> int:
         """How many bytes there were for ``target``. Sets ``_ended`` and ``_failure`` when there will be no more."""
+        # One record at most comes at a time. With a buffer it returns their number, unlike its type stub says.
+        read = cast(Callable[[int, memoryview], int], self._tls.read)
         have = 0
-        while have < len(target) and not self._ended:
-            try:
-                # One record at most comes at a time. With a buffer it returns their number, unlike its type stub says.
-                count = cast(int, self._tls.read(RECORD_BYTES, target[have : have + RECORD_BYTES]))
-            except ssl.SSLWantReadError:
-                break
-            except ssl.SSLZeroReturnError:
-                count = 0
-            except ssl.SSLError as error:
-                # What came before it is good and goes first.
-                self._fail(explain(self._where, error))
-                break
-            self._ended = not count
-            have += count
+        try:
+            while have < len(target) and not self._ended:
+                count = read(RECORD_BYTES, target[have : have + RECORD_BYTES])
+                self._ended = not count
+                have += count
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self._ended = True
+        except ssl.SSLError as error:
+            self._fail(explain(self._where, error))  # What came before it is good and goes first.
         return have
 
     async def _gather(self, wanted_bytes: int, *, patient: bool) -> bool:

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from core.buffers import unfilled
 from core.encoding import Value, decode, encode
 from core.errors import MalformedError
 from core.limits import FRAME_BODY_MAX_BYTES, FRAME_HEAD_MAX_BYTES, KIB
@@ -137,7 +138,7 @@ class FrameParser:
         end = min(at + self._body_bytes, self._staged)
         if not self._body_bytes:
             return end, b""
-        body = bytearray(self._body_bytes)
+        body = unfilled(self._body_bytes)
         body[: end - at] = memoryview(self._stage)[at:end]
         if end - at == self._body_bytes:
             return end, body

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import trio
@@ -12,6 +12,7 @@ from client.asker import Asker
 from client.coding import CodedBatch, chunks_per_batch, code_batch
 from client.lane import Lane, ShareBatch
 from client.source import Plain
+from client.tasks import in_order
 from core.errors import MoorageError
 from core.ids import PeerId, ShardRoot
 from core.limits import CHUNK_BYTES, TAG_BYTES
@@ -60,16 +61,8 @@ async def _code_in_order(
     leaves: list[list[bytes]] = [[] for _ in range(scheme.total)]
     sealed_lengths: list[int] = []
     codecs = bytearray()
-    ready: deque[tuple[trio.Event, list[CodedBatch]]] = deque()
 
-    async def code(first: int, count: int, done: trio.Event, result: list[CodedBatch]) -> None:
-        result.append(await threads.cpu(code_batch, plain, first, count, key, scheme))
-        done.set()
-
-    async def deliver() -> None:
-        done, result = ready.popleft()
-        await done.wait()
-        batch = result[0]
+    async def deliver(batch: CodedBatch) -> None:
         for index, column in enumerate(batch.leaves):
             leaves[index] += column
         sealed_lengths.extend(batch.sealed_lengths)
@@ -77,14 +70,11 @@ async def _code_in_order(
         for lane in lanes:
             await lane.queue.send(ShareBatch(batch.share_lengths, batch.bodies[lane.index]))
 
-    async with trio.open_nursery() as nursery:
-        for first, count in _batches(len(plain), scheme):
-            if len(ready) == CODING_AT_ONCE:
-                await deliver()
-            ready.append((trio.Event(), []))
-            nursery.start_soon(code, first, count, *ready[-1])
-        while ready:
-            await deliver()
+    jobs = (
+        partial(threads.cpu, code_batch, plain, first, count, key, scheme)
+        for first, count in _batches(len(plain), scheme)
+    )
+    await in_order(jobs, deliver, at_once=CODING_AT_ONCE)
     roots = tuple(root_of_leaves(scheme, index, column) for index, column in enumerate(leaves))
     return CodedExtent(roots, tuple(sealed_lengths), bytes(codecs))
 

@@ -18,6 +18,8 @@ from erasure.shardfile import ShardLayout, ShardReport, read_layout, scan_shard
 
 # Suspects wait for the sweep; beyond so many the disk is sick and the sweep will see for itself.
 SUSPECTS_MAX = 4096
+# Flows of reads whose next one finds the shard's foot parsed; each is 60 KiB at most.
+FLOWS_MAX = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class ShardReader:
         self._folders = folders
         self._mutex = new_mutex()
         self._suspects: dict[ShardRoot, str] = {}
+        # By what the next read of a flow asks for: the shard and its first chunk. The oldest come first.
+        self._flows: dict[tuple[ShardRoot, int], ShardLayout] = {}
 
     def check_mounted(self) -> None:
         """Raises StoreReadOnlyError when the store itself is gone: an unmounted disk is not a thousand lost shards."""
@@ -114,13 +118,31 @@ class ShardReader:
         """
         assert count >= 1, count
         with self._reading(root) as file:
-            head, layout = read_layout(file.read_at, file.size(), root)
-            found = _read_good(file, layout, root, first, count) if first < head.chunks else None
+            layout = self._flowing(root, first) or read_layout(file.read_at, file.size(), root)[1]
+            chunks = len(layout.lengths)
+            found = _read_good(file, layout, root, first, count) if first < chunks else None
         if found is None:
-            raise MalformedError(f"shard {root.short} has {head.chunks} shares, none is number {first}")
+            raise MalformedError(f"shard {root.short} has {chunks} shares, none is number {first}")
+        self._flow_on(root, first + len(found.lengths), layout)
         if found.problem:
             self._suspect(root, found.problem)
         return found
+
+    def _flowing(self, root: ShardRoot, first: int) -> ShardLayout | None:
+        """The shard's layout when a read that ended before ``first`` has checked it: parsing takes half of a read.
+
+        Any other read looks at head and foot anew, so that samples of a shard meet damage there.
+        """
+        with self._mutex:
+            return self._flows.pop((root, first), None)
+
+    def _flow_on(self, root: ShardRoot, end: int, layout: ShardLayout) -> None:
+        if end == len(layout.lengths):
+            return
+        with self._mutex:
+            self._flows[root, end] = layout
+            if len(self._flows) > FLOWS_MAX:
+                del self._flows[next(iter(self._flows))]
 
     def scan(self, root: ShardRoot) -> ShardReport:
         """Re-read every byte and compare it with the name. Damage and unreadable places are reported, not raised.

@@ -7,8 +7,9 @@ that rebuild the same shard at once write the same bytes under the same name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -17,6 +18,7 @@ from client.asker import Asker
 from client.coding import chunks_per_batch
 from client.fetch import ShareFetcher, ShareRun, SourceBoard
 from client.lane import Lane, ShareBatch
+from client.tasks import in_order
 from core.errors import CorruptError, MoorageError
 from core.ids import ObjectId, PeerId
 from core.ports import Buffer, Threads
@@ -25,6 +27,9 @@ from daemon.pace import Pace
 from erasure.codec import rebuild_shares
 from erasure.merkle import leaf_digest, root_of_leaves
 from erasure.scheme import Scheme
+
+# While the shares of one batch are made and sent, the next is read. A batch is up to 2 MiB from each source.
+BATCHES_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,11 @@ class Rebuilt:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """Shares of consecutive chunks, made anew: by share index."""
+    """Shares of consecutive chunks, made anew: by share index. ``read_bytes`` were read for them."""
 
     batches: Mapping[int, ShareBatch]
     leaves: Mapping[int, tuple[bytes, ...]]
+    read_bytes: int
 
 
 def make_shares(runs: Mapping[int, ShareRun], wanted: Sequence[int], scheme: Scheme) -> _Made:
@@ -63,6 +69,7 @@ def make_shares(runs: Mapping[int, ShareRun], wanted: Sequence[int], scheme: Sch
     return _Made(
         {share: ShareBatch(tuple(map(len, column)), b"".join(column)) for share, column in columns.items()},
         {share: tuple(leaf_digest(data) for data in column) for share, column in columns.items()},
+        sum(len(share) for run in runs.values() for share in run.shares),
     )
 
 
@@ -109,23 +116,26 @@ class Rebuilder:
 
     async def _fill(self, plan: Rebuild, extent: Extent, lanes: Sequence[Lane]) -> int:
         """Feed the lanes and finish each that makes its root. Bytes read. Raises NotEnoughSharesError."""
-        wanted = [lane.index for lane in lanes]
-        leaves: dict[int, list[bytes]] = {share: [] for share in wanted}
+        leaves: dict[int, list[bytes]] = {lane.index: [] for lane in lanes}
         read_bytes = 0
-        at = 0
-        # With nobody left who takes a shard, reading on would move data in vain.
-        while at < extent.chunks and not all(lane.failure for lane in lanes):
-            count = self._step(plan, extent, at)
-            sources = plan.sources_for(self._scheme.needed, at, count)
-            runs = await self._fetcher.fetch(plan.extent, extent, sources, at, count)
-            moved_bytes = sum(len(share) for run in runs.values() for share in run.shares)
-            made = await self._threads.cpu(make_shares, runs, wanted, self._scheme)
+
+        def jobs() -> Iterator[Callable[[], Awaitable[_Made]]]:
+            at = 0
+            # With nobody left who takes a shard, reading on would move data in vain.
+            while at < extent.chunks and not all(lane.failure for lane in lanes):
+                count = self._step(plan, extent, at)
+                yield partial(self._make, plan, extent, at, count)
+                at += count
+
+        async def deliver(made: _Made) -> None:
+            nonlocal read_bytes
             for lane in lanes:
                 leaves[lane.index] += made.leaves[lane.index]
                 await lane.queue.send(made.batches[lane.index])
-            await self._pace.take(moved_bytes)
-            read_bytes += moved_bytes
-            at += count
+            await self._pace.take(made.read_bytes)
+            read_bytes += made.read_bytes
+
+        await in_order(jobs(), deliver, at_once=BATCHES_AT_ONCE)
         for lane in lanes:
             if lane.failure is not None:
                 lane.drop(lane.failure)
@@ -138,6 +148,11 @@ class Rebuilder:
                     CorruptError(f"share {lane.index} of extent {plan.extent}: what was rebuilt has another name")
                 )
         return read_bytes
+
+    async def _make(self, plan: Rebuild, extent: Extent, first: int, count: int) -> _Made:
+        sources = plan.sources_for(self._scheme.needed, first, count)
+        runs = await self._fetcher.fetch(plan.extent, extent, sources, first, count)
+        return await self._threads.cpu(make_shares, runs, sorted(plan.targets), self._scheme)
 
     def _step(self, plan: Rebuild, extent: Extent, first: int) -> int:
         """How many chunks to read at once: one by one where damaged shards must help."""

@@ -22,6 +22,7 @@ from core.errors import (
 )
 from core.ids import ObjectId, ShardRoot, derived_digest
 from core.limits import FRAME_BODY_MAX_BYTES
+from daemon.reader import FLOWS_MAX
 from daemon.space import PROBE_AFTER_S
 from daemon.store import UPLOADS_MAX, ShardStore
 from daemon.uploads import UploadPlan
@@ -381,6 +382,30 @@ def test_reads_stop_at_the_end_of_the_shard_and_at_the_size_of_a_frame(bench: Be
     with pytest.raises(MalformedError, match="none is number 40"):
         bench.store.read(item.root, 40, 1)
     assert bench.store.suspects() == {}
+
+
+def test_a_flow_of_reads_parses_the_foot_once_and_any_other_read_looks_at_it_anew(bench: Bench) -> None:
+    item = bench.put(sample(chunks=6))
+    assert bench.store.read(item.root, 0, 2).lengths == item.lengths[:2]
+    bench.drive.flip_bit(bench.path(item.root), item.file_bytes - 20)
+    follower = bench.store.read(item.root, 2, 2)
+    assert bytes(follower.body) == b"".join(item.shares[2:4])
+    for path, chunk, share in zip(follower.paths, (2, 3), item.shares[2:4], strict=True):
+        check_share(item.root, SCHEME, item.plan.index, 6, chunk, share, path)
+    for first in (0, 2, 5):
+        with pytest.raises((CorruptError, MalformedError)):
+            bench.store.read(item.root, first, 1)
+    assert list(bench.store.suspects()) == [item.root]
+
+
+def test_of_flows_that_are_given_up_the_oldest_are_forgotten(bench: Bench) -> None:
+    item = bench.put(sample(chunks=100, share_bytes=40))
+    for flow in range(FLOWS_MAX + 1):
+        bench.store.read(item.root, 2 * flow, 1)
+    bench.drive.flip_bit(bench.path(item.root), item.file_bytes - 20)
+    assert bench.store.read(item.root, 3, 1).lengths == item.lengths[3:4]
+    with pytest.raises((CorruptError, MalformedError)):
+        bench.store.read(item.root, 1, 1)
 
 
 def test_a_damaged_share_is_never_served_and_makes_a_suspect_until_it_is_scanned_whole(bench: Bench) -> None:

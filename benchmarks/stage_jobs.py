@@ -20,7 +20,7 @@ from daemon.reader import ShardRead
 from daemon.store import ShardStore
 from daemon.uploads import UploadPlan
 from erasure.codec import check_into, join_into, share_bytes, split_into
-from erasure.merkle import check_share, leaf_digest, root_of_leaves
+from erasure.merkle import ShareChecker, leaf_digest, root_of_leaves
 from erasure.scheme import Scheme
 from erasure.shardfile import ShardHasher
 from host.clock import RealClock
@@ -165,9 +165,9 @@ class GetJobs:
         for (first, _), reads in zip(_batches(self._scheme), self._reads, strict=True):
             for index, read in enumerate(reads):
                 view, at = memoryview(read.body), 0
+                checker = ShareChecker(self._roots[index], self._scheme, index, EXTENT_CHUNKS)
                 for offset, (length, path) in enumerate(zip(read.lengths, read.paths, strict=True)):
-                    share = view[at : at + length]
-                    check_share(self._roots[index], self._scheme, index, EXTENT_CHUNKS, first + offset, share, path)
+                    checker.check(first + offset, view[at : at + length], path)
                     at += length
 
     def _sealed_chunk(self, number: int) -> memoryview:

@@ -20,7 +20,7 @@ from core.ids import ObjectId, PeerId
 from core.limits import LINE_BYTES_PER_S_MIN, REQUEST_DEADLINE_S, SEALED_CHUNK_MAX_BYTES
 from core.ports import Threads
 from erasure.codec import share_bytes
-from erasure.merkle import check_share
+from erasure.merkle import ShareChecker
 from erasure.scheme import Scheme
 from wire.messages import Read, Shares
 
@@ -112,12 +112,13 @@ class SourceBoard:
 
 def verify_run(extent: Extent, scheme: Scheme, index: int, first: int, answer: Shares) -> tuple[memoryview, ...]:
     """The shares of an answer, each checked against the root. Raises CorruptError naming the chunk."""
+    checker = ShareChecker(extent.roots[index], scheme, index, extent.chunks)
     shares: list[memoryview] = []
     view = memoryview(answer.body)
     at = 0
     for offset, (length, path) in enumerate(zip(answer.lengths, answer.paths, strict=True)):
         share = view[at : at + length]
-        check_share(extent.roots[index], scheme, index, extent.chunks, first + offset, share, path)
+        checker.check(first + offset, share, path)
         shares.append(share)
         at += length
     return tuple(shares)

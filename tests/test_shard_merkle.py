@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from core.errors import CorruptError
 from core.ids import ShardRoot
 from erasure import merkle
 from erasure.merkle import (
+    ShareChecker,
     check_share,
     leaf_digest,
     merkle_path,
@@ -80,6 +82,56 @@ def test_a_changed_share_or_path_is_corrupt(count: int, data: st.DataObject) -> 
     changed[place] ^= data.draw(st.integers(1, 255))
     with pytest.raises(CorruptError, match=root.short):
         check_share(root, FOUR_TWO, 0, count, at, changed[: len(shares[at])], bytes(changed[len(shares[at]) :]))
+
+
+@given(st.integers(1, 40), st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_checker_takes_right_shares_in_any_order_and_no_wrong_one_whatever_it_has_seen(
+    count: int, data: st.DataObject
+) -> None:
+    shares = some_shares(count)
+    leaves = [leaf_digest(share) for share in shares]
+    paths = merkle_paths(leaves, 0, count)
+    checker = ShareChecker(root_of_leaves(FOUR_TWO, 0, leaves), FOUR_TWO, 0, count)
+    for at in data.draw(st.lists(st.integers(0, count - 1), max_size=12)):
+        other = data.draw(st.integers(0, count - 1))
+        if other != at:
+            with pytest.raises(CorruptError):
+                checker.check(at, shares[other], paths[other])
+            with pytest.raises(CorruptError):
+                checker.check(at, shares[other], paths[at])
+        changed = bytearray(shares[at])
+        changed[data.draw(st.integers(0, len(changed) - 1))] ^= data.draw(st.integers(1, 255))
+        with pytest.raises(CorruptError):
+            checker.check(at, changed, paths[at])
+        checker.check(at, shares[at], paths[at])
+
+
+def test_a_checker_learns_nothing_from_what_it_refused() -> None:
+    shares = some_shares(8)
+    leaves = [leaf_digest(share) for share in shares]
+    paths = merkle_paths(leaves, 0, 8)
+    forged = [leaf_digest(b"other"), *leaves[1:]]
+    checker = ShareChecker(root_of_leaves(FOUR_TWO, 0, leaves), FOUR_TWO, 0, 8)
+    with pytest.raises(CorruptError):
+        checker.check(1, shares[1], merkle_paths(forged, 1, 1)[0])
+    with pytest.raises(CorruptError):
+        checker.check(0, b"other", paths[0])
+    checker.check(1, shares[1], paths[1])
+    with pytest.raises(CorruptError):
+        checker.check(0, b"other", paths[0])
+
+
+def test_neighbours_cost_a_node_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = some_shares(256)
+    leaves = [leaf_digest(share) for share in shares]
+    paths = merkle_paths(leaves, 32, 32)
+    checker = ShareChecker(root_of_leaves(FOUR_TWO, 0, leaves), FOUR_TWO, 0, 256)
+    nodes = Mock(wraps=merkle._node)
+    monkeypatch.setattr(merkle, "_node", nodes)
+    for at, path in enumerate(paths):
+        checker.check(32 + at, shares[32 + at], path)
+    assert nodes.call_count == 31 + 3
 
 
 @given(st.binary(max_size=300))

@@ -64,13 +64,13 @@ async def get(
     """
     progress.begin("looking for the object", 0)
     reader, index = await open_object(client, object_id)
-    entries = select_entries(index, paths)
-    disk = client.ports.threads.disk
+    disk, cpu = client.ports.threads.disk, client.ports.threads.cpu
+    entries = await cpu(select_entries, index, paths)
     await disk(target.prepare, entries)
     await disk(target.make_folders, entries)
     files = [entry for entry in entries if entry.kind is Kind.FILE]
     progress.begin("restoring", sum(entry.size_bytes for entry in files))
-    writer = FileWriter(target, files)
+    writer = await cpu(FileWriter, target, files)
     try:
         await disk(writer.finish_empty)
         spans = [span for entry in files for span in entry.spans]

@@ -60,8 +60,8 @@ async def store_index(
     sealed = tuple(
         SealedExtent(item.key, item.plain_bytes, item.stored.sealed_lengths, item.stored.codecs) for item in done
     )
-    plain = await client.ports.threads.cpu(encode_index, Index(tuple(entries), sealed))
-    key = convergent_key(client.home.owner_keys().convergence_secret, blake3(plain).digest())
+    plain, digest = await client.ports.threads.cpu(_encode_and_digest, Index(tuple(entries), sealed))
+    key = convergent_key(client.home.owner_keys().convergence_secret, digest)
     extents: list[DoneExtent] = []
     for at in range(0, len(plain), EXTENT_BYTES):
         part = KeptPlain(memoryview(plain)[at : at + EXTENT_BYTES])
@@ -72,6 +72,11 @@ async def store_index(
             stored = await storer.rehome(part, stored, 0)
         extents.append(stored)
     return StoredIndex(tuple(extents), key, len(plain))
+
+
+def _encode_and_digest(index: Index) -> tuple[bytes, bytes]:
+    plain = encode_index(index)
+    return plain, blake3(plain).digest()
 
 
 def make_manifest(

@@ -8,6 +8,7 @@ the next put finds the extents that are stored already.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import trio
@@ -71,11 +72,12 @@ async def put(
     """
     keys = client.home.owner_keys()
     progress.begin("reading the folder", 0)
-    plan = plan_plain(await client.ports.threads.disk(tree.walk))
+    threads = client.ports.threads
+    plan = await threads.cpu(plan_plain, await threads.disk(tree.walk))
     check_extents_fit(len(plan.extents), scheme)
     reader = ExtentReader(tree, plan)
     async with open_crew() as crew:
-        ahead = ReadAhead(reader, plan, client.ports.threads)
+        ahead = ReadAhead(reader, plan, threads)
         crew.start_soon(ahead.run)
         progress.begin("looking for peers", 0)
         placer = await _place(client, plan, scheme, allow_degraded=allow_degraded)
@@ -83,9 +85,9 @@ async def put(
         progress.begin("storing", plan.stream_bytes)
         stored = await _store_all(ahead, storer, keys.convergence_secret)
     plains, done = [item for item, _ in stored], [item for _, item in stored]
-    entries = reader.entries_with_digests()
-    content = content_id(keys.convergence_secret, encode_listing(entries) + str(scheme).encode())
-    for known in await client.ports.threads.disk(client.memory.find_content, content):
+    entries = await threads.cpu(reader.entries_with_digests)
+    content = await threads.cpu(_content_of, keys.convergence_secret, entries, scheme)
+    for known in await threads.disk(client.memory.find_content, content):
         result = await _stored_before(client, known, done, storer.sent_bytes)
         if result is not None:
             return result
@@ -96,8 +98,12 @@ async def put(
     if not await store_on_all(client, placer, manifest.holders(), StoreReceipt(published.object, receipt)):
         _check_receipts(placer, manifest.holders(), scheme)
     result = _result(published, plan, storer, receipt)
-    await client.ports.threads.disk(_remember, client, result, content, name, published)
+    await threads.disk(_remember, client, result, content, name, published)
     return result
+
+
+def _content_of(secret: bytes, entries: Sequence[Entry], scheme: Scheme) -> bytes:
+    return content_id(secret, encode_listing(entries) + str(scheme).encode())
 
 
 class _Source(NamedTuple):
@@ -119,7 +125,8 @@ async def _publish(
     for _ in range(SETTLE_ROUNDS_MAX):
         done = await _settle(storer, source.plains, done)
         index = await store_index(client, storer, source.entries, done)
-        published = make_manifest(client, storer.scheme, done, index, source.entries, degraded=placer.degraded)
+        describe = partial(make_manifest, client, storer.scheme, done, index, source.entries, degraded=placer.degraded)
+        published = await client.ports.threads.cpu(describe)
         progress.begin("storing the manifest", 0)
         message = StoreManifest(published.object, published.manifest_file)
         stored = await store_on_all(client, placer, published.manifest.holders(), message)
@@ -158,7 +165,8 @@ def _remember(client: Client, result: PutResult, content: bytes, name: str, publ
 async def _place(client: Client, plan: Plan, scheme: Scheme, *, allow_degraded: bool) -> Placer:
     """Homes for the plan's shares, among the peers that answer. Raises NotEnoughPeersError."""
     live = await (client.live_peers() if allow_degraded else _enough_peers(client, scheme))
-    seed = _placement_seed(client.home.owner_keys().convergence_secret, plan)
+    secret = client.home.owner_keys().convergence_secret
+    seed = await client.ports.threads.cpu(_placement_seed, secret, plan)
     placer = Placer(seed, scheme, live, allow_degraded=allow_degraded)
     placer.holders(0)
     return placer

@@ -119,7 +119,11 @@ class ObjectReader:
             for first in range(0, extent.chunks, step):
                 count = min(step, extent.chunks - first)
                 parts.append(await self._read(len(manifest.extents) + number, extent, sealed, first, count))
-        index = await self._client.ports.threads.cpu(parse_index, b"".join(parts))
+        return await self._client.ports.threads.cpu(self._checked_index, key, parts)
+
+    def _checked_index(self, key: bytes, parts: Sequence[memoryview]) -> Index:
+        manifest = self._manifest
+        index = parse_index(b"".join(parts))
         if listing_commitment(listing_salt(key), encode_listing(index.entries)) != manifest.listing:
             raise CorruptError(f"object {self._object.short}: its index does not match its manifest")
         if [len(sealed.codecs) for sealed in index.extents] != [extent.chunks for extent in manifest.extents]:
@@ -134,7 +138,8 @@ class ObjectReader:
         """
         send, receive = trio.open_memory_channel[Piece](0)
         async with open_crew() as crew:
-            crew.start_soon(self._produce, index, plan_batches(index, spans, self._manifest.scheme), send)
+            batches = await self._client.ports.threads.cpu(plan_batches, index, spans, self._manifest.scheme)
+            crew.start_soon(self._produce, index, batches, send)
             yield receive
             crew.cancel_scope.cancel()
 

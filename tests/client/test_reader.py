@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 import trio
 
 from anchor.manifest import Extent, Manifest
+from client.context import Client
 from client.index import Index, SealedExtent
 from client.reader import ObjectReader
 from core.errors import NotEnoughSharesError
@@ -14,6 +18,7 @@ from core.listing import Span
 from tests.client.test_index import extent
 from tests.daemon.test_decide import manifest
 from tests.sim.determinism import run_seeded
+from tests.sim.threads import SimThreads
 
 SCHEDULES = range(20)
 
@@ -23,6 +28,7 @@ class Unreadable(ObjectReader):
 
     def __init__(self, of: Manifest) -> None:
         self._manifest = of
+        self._client = cast(Client, SimpleNamespace(ports=SimpleNamespace(threads=SimThreads())))
 
     async def _read(self, number: int, extent: Extent, sealed: SealedExtent, first: int, count: int) -> memoryview:
         await trio.sleep(1)

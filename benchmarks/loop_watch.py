@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import trio
 
@@ -51,7 +52,7 @@ def watch_loops() -> None:
     folder = os.environ.get(FOLDER)
     if folder is None:
         return
-    run: Callable[..., object] = trio.run
+    run = cast(Callable[..., object], trio.run)
 
     def watched(*words: object, **options: object) -> object:
         watch = LoopWatch()
@@ -61,7 +62,7 @@ def watch_loops() -> None:
             with Path(folder, f"{os.getpid()}.jsonl").open("a") as file:
                 file.writelines(json.dumps(asdict(step)) + "\n" for step in watch.steps)
 
-    vars(trio)["run"] = watched
+    setattr(trio, "run", watched)  # noqa: B010 - by name, for the type of what it replaces is another
 
 
 def read_steps(folder: Path) -> dict[int, list[Step]]:

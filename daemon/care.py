@@ -34,7 +34,7 @@ from daemon.shelf import Shelf
 from daemon.silence import Silence
 from daemon.store import ShardStore
 from daemon.supervise import supervise
-from daemon.sweep import Progress, Sweeper, SweepReport
+from daemon.sweep import OBJECTS_AT_ONCE, Progress, Sweeper, SweepReport
 from daemon.tally import Tally
 from daemon.trash import Trash
 from daemon.turns import InTurn, Turns
@@ -130,7 +130,7 @@ class Care:
         )
         self._turns = Turns()
         # What somebody waits for runs as fast as it can; what nobody asked for stands back.
-        self._at_once = self._sweeper(Pace(0.0), Pace(0.0), self._asker, Turns())
+        self._at_once = self._sweeper(Pace(0.0), Pace(0.0), self._asker, Turns(), OBJECTS_AT_ONCE)
         quiet_s = Traffic(served).quiet_s
         reading = Pace(settings.sweep.pace_mib_s, quiet_s)
         repairing = Pace(settings.repair.bandwidth_mib_s, hurry=self._turns.until_ordered)
@@ -167,7 +167,7 @@ class Care:
             remember=self._by_and_by.remember_silence,
         )
 
-    def _sweeper(self, reading: Pace, repairing: Pace, looking: Asker, turns: Turns) -> Sweeper:
+    def _sweeper(self, reading: Pace, repairing: Pace, looking: Asker, turns: Turns, at_once: int = 1) -> Sweeper:
         ports, store, asker = self._ports, self._store, self._asker
         threads, clock = ports.threads, ports.clock
         shelf = Shelf(
@@ -224,6 +224,7 @@ class Care:
             silence=self._silence,
             silence_path=self._home.path(SILENCE_FILE),
             tally=self._tally,
+            objects_at_once=at_once,
         )
 
     def _was_whole(self, name: ObjectId) -> bool:

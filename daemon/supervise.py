@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from core.errors import leaves_of
 from daemon.eventlog import EventLog
 
 # Often enough that a passing cause costs a minute, seldom enough that a lasting one fills no log.
@@ -18,5 +19,6 @@ async def supervise(name: str, task: Callable[[], Awaitable[None]], log: EventLo
         try:
             await task()
         except Exception as error:  # the boundary: a bug in one background task must not end the peer
-            log.log("error", "task-failed", f"{name}: {type(error).__name__}: {error}")
+            causes = ", ".join(f"{type(cause).__name__}: {cause}" for cause in leaves_of(error))
+            log.log("error", "task-failed", f"{name}: {causes}")
         await trio.sleep(RESTART_S)

@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+
+import trio
 
 from client.health import Health, ShardState
+from client.tasks import in_order, open_crew
 from core.errors import MoorageError
 from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
+from core.limits import MIB
 from core.ports import Chance, Clock, Disk, Threads
 from daemon.carebook import CareBook, CareEntry
 from daemon.journal import Journal, Note
@@ -27,6 +32,10 @@ from daemon.visit import Seen, Visitor, once_each
 # Objects that wait for their repair while others are still looked at: enough to put the weakest first, few enough to
 # hold their examinations (about 100 KiB for a large one) in memory.
 PENDING_MAX = 64
+# Objects at once, where somebody waits: most of a small one's time goes to disks and round trips.
+OBJECTS_AT_ONCE = 4
+# Of objects with more sealed bytes than this, whose repair fills a batch from every source, one at a time is mended.
+LARGE_BYTES = 8 * MIB
 
 _PAPERS = (
     FindingKind.MANIFEST_MISSING,
@@ -69,6 +78,8 @@ def _unmended_papers(findings: Sequence[Finding], repairs: Sequence[Finding]) ->
 
 
 class Sweeper:
+    """``objects_at_once``: how many are looked at, and mended, at the same time."""
+
     def __init__(
         self,
         me: PeerId,
@@ -85,6 +96,7 @@ class Sweeper:
         silence: Silence,
         silence_path: str,
         tally: Tally,
+        objects_at_once: int = 1,
     ) -> None:
         self._me = me
         self._disk = disk
@@ -99,6 +111,9 @@ class Sweeper:
         self._silence = silence
         self._silence_path = silence_path
         self._tally = tally
+        self._objects_at_once = objects_at_once
+        self._large = trio.Lock()
+        self._concluding = trio.Lock()
 
     async def held(self) -> list[ObjectId]:
         """Objects of which this peer has a manifest or a receipt, ascending. Raises MoorageError for a sick disk."""
@@ -118,26 +133,39 @@ class Sweeper:
         """
         report = SweepReport()
         pending: list[Seen] = []
-        for done, name in enumerate(names):
-            progress(done, len(names))
-            seen = await self._visitor.look(name, full=full, silent_is_loss=not grace)
+
+        async def take(seen: Seen) -> None:
             report.checked += 1
             if not seen.needs_work:
                 await self._conclude(report, seen, None)
-                continue
-            pending.append(seen)
-            if seen.spare <= 0 or len(pending) > PENDING_MAX:
+            else:
+                pending.append(seen)
+                if seen.spare <= 0 or len(pending) > PENDING_MAX:
+                    await self._mend_weakest(report, pending, grace=grace, by_order=by_order)
+            progress(report.checked, len(names))
+
+        async def mend() -> None:
+            while pending:
                 await self._mend_weakest(report, pending, grace=grace, by_order=by_order)
-        while pending:
-            await self._mend_weakest(report, pending, grace=grace, by_order=by_order)
-        progress(len(names), len(names))
+
+        progress(0, len(names))
+        looks = (partial(self._visitor.look, name, full=full, silent_is_loss=not grace) for name in names)
+        await in_order(looks, take, at_once=self._objects_at_once)
+        async with open_crew() as crew:
+            for _ in range(self._objects_at_once):
+                crew.start_soon(mend)
         return report
 
     async def _mend_weakest(self, report: SweepReport, pending: list[Seen], *, grace: bool, by_order: bool) -> None:
         weakest = min(pending, key=lambda seen: (seen.spare, seen.object))
         pending.remove(weakest)
         waited_s = self._clock.now() - self._open_since_s(weakest.object)
-        mended = await self._visitor.mend(weakest, grace=grace, by_order=by_order, waited_s=waited_s)
+        mend = partial(self._visitor.mend, weakest, grace=grace, by_order=by_order, waited_s=waited_s)
+        if weakest.sealed_bytes > LARGE_BYTES:
+            async with self._large:
+                mended = await mend()
+        else:
+            mended = await mend()
         await self._conclude(report, weakest, mended)
 
     def _open_since_s(self, name: ObjectId) -> int:
@@ -148,6 +176,10 @@ class Sweeper:
 
     async def _conclude(self, report: SweepReport, seen: Seen, mended: Mended | None) -> None:
         """Write down one object's look and repair, durably, before the next one's."""
+        async with self._concluding:
+            await self._write_down_one(report, seen, mended)
+
+    async def _write_down_one(self, report: SweepReport, seen: Seen, mended: Mended | None) -> None:
         findings = list(once_each(seen.findings + (mended.undone if mended else ())))
         repairs = [*seen.shelved.done, *(mended.done if mended else ())]
         if seen.shelved.trash:

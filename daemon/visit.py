@@ -50,6 +50,12 @@ class Seen:
         return self.examination.spare if self.examination else 0
 
     @property
+    def sealed_bytes(self) -> int:
+        """Of the object's extents; 0 where its manifest is not known."""
+        subject = self.shelved.subject
+        return sum(extent.sealed_bytes for extent in subject.manifest.all_extents()) if subject else 0
+
+    @property
     def needs_work(self) -> bool:
         return self.examination is not None and bool(
             self.examination.findings or (self.scrubbed and self.scrubbed.guests)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,6 +25,7 @@ from daemon.decide import Rebuild
 from daemon.rebuild import Rebuilder, Rebuilt
 from daemon.repair import Mended
 from daemon.settings import RepairSettings, Settings, SweepSettings
+from daemon.sweep import LARGE_BYTES, OBJECTS_AT_ONCE
 from daemon.tally import ANCHOR_EVERY_MIN_S
 from daemon.visit import Seen, Visitor
 from tests.daemon.care_pool import SCHEME, CarePool, Put
@@ -771,6 +773,46 @@ async def test_an_ordered_repair_does_not_wait_for_a_paced_visit(autojump_clock:
         # It was not given up.
         await trio.sleep(DAY_S / 4)
         assert pool.everything_is_whole(large)
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["small objects", "large objects"])
+async def test_an_ordered_repair_is_of_several_objects_at_once_but_of_one_large_one(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    under_way: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+
+    def counted(method: str) -> None:
+        real = getattr(Visitor, method)
+
+        async def act(*args: object, **options: object) -> object:
+            under_way[method] += 1
+            most[method] = max(most[method], under_way[method])
+            try:
+                return await real(*args, **options)
+            finally:
+                under_way[method] -= 1
+
+        monkeypatch.setattr(Visitor, method, act)
+
+    counted("look")
+    counted("mend")
+    monkeypatch.setattr("daemon.sweep.LARGE_BYTES", 0 if large else LARGE_BYTES)
+    pool = CarePool()
+    puts = [pool.put([1000], seed=number) for number in range(12)]
+    peer = pool.by_id[puts[0].holder(0, 0)]
+    for put in puts:
+        pool.disk.unlink(pool.path(peer.peer, put.root(0, _share(put, peer.peer))))
+    async with pool.caring(peer.name):
+        report = report_of(await pool.job(peer.name, "repair"))
+        assert report.checked == 12
+        assert len({finding.object for finding in report.findings}) == len(report.findings) == 12
+        assert sum(finding.kind is FindingKind.REPAIRED for finding in report.repairs) == 12
+        assert all(pool.everything_is_whole(put) for put in puts)
+        assert most == {"look": OBJECTS_AT_ONCE, "mend": 1 if large else OBJECTS_AT_ONCE}
+        most.clear()
+        await trio.sleep(20 * DAY_S)
+        assert most["look"] == 1
 
 
 async def test_a_peer_that_stays_away_is_replaced_after_its_grace_by_nobodys_order(autojump_clock: object) -> None:

@@ -57,11 +57,21 @@ class MooragePool:
     gateway_bytes = 0
     client_pids: Sequence[int] = ()
 
-    def __init__(self, folder: Path, *, peers: int, sites: int, scheme: str, unsyncing: Path | None = None) -> None:
-        """``unsyncing``: preloaded into all of its processes."""
-        self.name = UNSYNCED if unsyncing else OURS
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        peers: int,
+        sites: int,
+        scheme: str,
+        unsyncing: Path | None = None,
+        other: Path | None = None,
+    ) -> None:
+        """``unsyncing``: preloaded into all of its processes. ``other``: the checkout whose moorage this is."""
+        self.name = str(other) if other else UNSYNCED if unsyncing else OURS
         self.version = version("moorage")
-        environment = {"PYTHONPATH": str(CHECKOUT)} | ({"LD_PRELOAD": str(unsyncing)} if unsyncing else {})
+        self._command = other / ".venv" / "bin" / "moorage" if other else COMMAND
+        environment = {"PYTHONPATH": str(other or CHECKOUT)} | ({"LD_PRELOAD": str(unsyncing)} if unsyncing else {})
         self.commands = Commands(environment)
         self._folder = folder
         self._shape = ("--peers", str(peers), "--sites", str(sites), "--scheme", scheme)
@@ -74,7 +84,7 @@ class MooragePool:
         self.peers = cast(PoolAnswer, answer)["peers"]
 
     def _run(self, *words: str | Path, deadline_s: float) -> object:
-        return json.loads(self.commands.output([COMMAND, "--json", *words], deadline_s=deadline_s))
+        return json.loads(self.commands.output([self._command, "--json", *words], deadline_s=deadline_s))
 
     def client_words(self, *words: str | Path) -> list[str | Path]:
         """A command of the pool's client, but for the program's name."""
@@ -84,8 +94,8 @@ class MooragePool:
     def client_home(self) -> Path:
         return self._folder / "client"
 
-    def _run_client(self, *words: str | Path, program: Sequence[str | Path] = (COMMAND,)) -> object:
-        command = [*program, *self.client_words(*words)]
+    def _run_client(self, *words: str | Path, program: Sequence[str | Path] = ()) -> object:
+        command = [*(program or [self._command]), *self.client_words(*words)]
         return json.loads(self.commands.output(command, deadline_s=TRANSFER_DEADLINE_S))
 
     @property
@@ -118,7 +128,7 @@ class MooragePool:
 
     def cat(self, stored: str, path: str, *words: str) -> subprocess.Popen[bytes]:
         """The command that writes a file, or a range of it, to its standard output."""
-        command = [COMMAND, *self.client_words("cat", stored, path, *words)]
+        command = [self._command, *self.client_words("cat", stored, path, *words)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, env=self.commands.environment)
 
     def verify(self, stored: str) -> None:
@@ -136,6 +146,12 @@ class MooragePool:
         answer = cast(RepairAnswer, self._run_client("repair", stored))
         if not answer["rebuilt"] or answer["unrepaired"]:
             raise SystemExit(f"{self.name} did not repair {stored}: {answer}")
+
+    def order(self, job: str) -> None:
+        """``sweep`` or ``repair`` of all that the peers hold; ends the benchmark when something is left undone."""
+        answer = cast(RepairAnswer, self._run_client(job))
+        if answer["unrepaired"]:
+            raise SystemExit(f"{self.name}: {job} left something undone: {answer}")
 
     def stored_bytes(self) -> int:
         return folder_bytes(Path(peer["home"]) / "shards" for peer in self.peers)

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks.figures import MIB, Figure, Timing
 from benchmarks.lab import Lab
@@ -17,6 +18,7 @@ from benchmarks.tahoe import TahoeGrid
 
 STEPS = ("put", "get", "verify", "repair")
 Turn = dict[str, Timing]
+AnySystem = TypeVar("AnySystem", bound=System)
 
 
 def take_turn(lab: Lab, system: System, source: Path) -> Turn:
@@ -48,7 +50,7 @@ def print_turn(system: System, turn: Mapping[str, Timing]) -> None:
     )
 
 
-def in_turns(systems: Sequence[System], number: int) -> Sequence[System]:
+def in_turns(systems: Sequence[AnySystem], number: int) -> Sequence[AnySystem]:
     """The order of round ``number``: nobody always comes first."""
     return systems if number % 2 == 0 else systems[::-1]
 

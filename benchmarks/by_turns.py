@@ -24,7 +24,7 @@ from benchmarks.whole import Turn, figures_of, in_turns, print_turn, whole_file
 from erasure.scheme import Scheme
 
 SMALL_FILE_BYTES = 20_000
-SMALL_STEPS = ("put", "sweep", "repair")
+SMALL_STEPS: Sequence[str] = ("put", "sweep", "repair")
 
 
 def small_turn(lab: Lab, pool: MooragePool, files: Sequence[Path]) -> Turn:

@@ -1,6 +1,6 @@
 """Everything that is measured, in one run: each stage, then whole pools beside Tahoe-LAFS 1.20 and restic.
 
-    python -m benchmarks [--quick] [--only PART ...] [--rounds N] [--no-history]
+    python -m benchmarks [--quick] [--only PART ...] [--rounds N] [--alone] [--no-history]
 
 Prints all figures and their ratios, writes them to benchmarks/results, adds a line to benchmarks/history.jsonl and
 compares it with the last one of the same plan and machine: exit status 1 when moorage has become slower.
@@ -20,7 +20,7 @@ from benchmarks.figures import OURS, Figure
 from benchmarks.history import Line, append_history, is_busy, last_comparable, make_line, read_history, slower
 from benchmarks.lab import Lab, Tools, find_tools, run_in_lab
 from benchmarks.machine import describe_machine
-from benchmarks.plans import FULL, PARTS, QUICK, Plan
+from benchmarks.plans import FULL, PARTS, QUICK, Plan, narrowed
 from benchmarks.pool import UNSYNCED
 from benchmarks.reads import read_little
 from benchmarks.report import print_figures, write_result
@@ -166,15 +166,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure everything.")
     parser.add_argument("--quick", action="store_true", help="little of everything, to see that all of it works")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure some parts")
-    parser.add_argument("--rounds", type=int, help="of large files and of clients (default: the plan's)")
+    parser.add_argument(
+        "--rounds", type=int, help="of large files and of clients, of others at most (default: the plan's)"
+    )
+    parser.add_argument("--alone", action="store_true", help="moorage without the others")
     parser.add_argument("--no-history", dest="keep", action="store_false", help="add no line to the history")
     words = parser.parse_args()
     plan = QUICK if words.quick else FULL
     parts = frozenset(words.only)
     rounds = words.rounds or plan.rounds
     if parts != plan.parts or rounds != plan.rounds:
-        plan = replace(plan, parts=parts, rounds=rounds, name=f"{plan.name} {rounds} {' '.join(sorted(parts))}")
-    beside = bool(parts - {"stages", "compression"})
+        plan = narrowed(plan, parts, rounds)
+    beside = bool(parts - {"stages", "compression"}) and not words.alone
+    if words.alone:
+        plan = replace(plan, name=f"{plan.name} alone", study=replace(plan.study, tahoe_slices=0))
 
     def find() -> Tools:
         if "study" in parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.figures import MIB
 from benchmarks.trees import KB, ManyFiles
@@ -77,3 +77,15 @@ QUICK = Plan(
     client_bytes=8 * MIB,
     study=StudyPlan(6, 0, 1),
 )
+
+
+def narrowed(plan: Plan, parts: frozenset[str], rounds: int) -> Plan:
+    """Some parts of a plan, large files and clients in so many rounds and nothing else in more."""
+    return replace(
+        plan,
+        name=f"{plan.name} {rounds} {' '.join(sorted(parts))}",
+        parts=parts,
+        rounds=rounds,
+        folders=tuple((many, min(rounds, own)) for many, own in plan.folders),
+        study=replace(plan.study, rounds=min(rounds, plan.study.rounds)),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from client.memory import ClientMemory
 from client.peers import Peers
 from client.tasks import open_crew
 from core.errors import NotEnoughPeersError
+from core.ids import PeerId
 from core.ports import Ports
 from dht.config import DhtConfig
 from dht.node import Dht
@@ -55,14 +56,25 @@ class Client:
             )
         return found
 
-    async def expect_peers(self) -> None:
-        """Look for each peer where it was last time, and ask nobody. ``find_peers`` finds those that moved since."""
-        with suppress(OSError):
-            self.peers.expect(await self.ports.threads.disk(last_met, self.ports.disk, self.home))
+    async def expect_peers(self) -> list[PeerId]:
+        """Look for each peer where it was last time, and ask nobody. ``find_peers`` finds those that moved since.
 
-    async def live_peers(self) -> list[PeerRecord]:
-        """The peers that answer now. A hung one costs a handshake's patience, however many there are."""
-        return await self.peers.connect_all(await self.find_peers())
+        Returns who that is.
+        """
+        with suppress(OSError):
+            met = await self.ports.threads.disk(last_met, self.ports.disk, self.home)
+            self.peers.expect(met)
+            return list(met)
+        return []
+
+    async def live_peers(self, enough: Callable[[Sequence[PeerRecord]], bool] | None = None) -> list[PeerRecord]:
+        """The peers that answer now. A hung one costs a handshake's patience, however many there are.
+
+        Where some are ``enough``, those that do not answer are waited for less.
+        """
+        # While one part of the pool is asked who the others are, the others hear from us.
+        self.peers.greet(await self.expect_peers())
+        return await self.peers.connect_all(await self.find_peers(), enough=enough)
 
 
 @asynccontextmanager

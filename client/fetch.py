@@ -6,7 +6,7 @@ Every share is checked against the anchored root before anything is done with it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -57,27 +57,37 @@ class SourceBoard:
     """What one flow learned about holders: how fast they answer, and which shards are of no use.
 
     ``near``: a peer that costs no network, always asked first. Without ``hedge`` a slow holder is waited for and only a
-    failed one replaced: no share is moved in vain.
+    failed one replaced: no share is moved in vain. ``greeting_s`` tells how long a peer took for a first word, or None
+    when there is no connection to it yet.
     """
 
-    def __init__(self, *, near: PeerId | None = None, hedge: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        near: PeerId | None = None,
+        hedge: bool = True,
+        greeting_s: Callable[[PeerId], float | None] = lambda _: 0.0,
+    ) -> None:
         self._near = near
         self._hedge = hedge
+        self._greeting_s = greeting_s
         self._latency_s: dict[PeerId, float] = {}
         self._useless: set[tuple[bytes, PeerId]] = set()
         self._down: set[PeerId] = set()
         self.findings: list[Finding] = []
 
     def order(self, extent: Extent, sources: Sequence[Source], scheme: Scheme) -> list[Source]:
-        """Usable sources, best first: quick systematic, quick parity, slow, then those that seem down."""
+        """Usable sources, best first: quick systematic, quick parity, slow, not met yet, then those that seem down."""
         fastest = min(self._latency_s.values(), default=0.0)
         slow_s = max(SLOW_MIN_S, SLOW_FACTOR * fastest)
 
-        def rank(source: Source) -> tuple[bool, bool, bool, bool, int]:
+        def rank(source: Source) -> tuple[bool, bool, bool, bool, bool, int]:
+            greeting_s = self._greeting_s(source.peer)
             return (
                 source.peer != self._near,
                 source.peer in self._down,
-                self._latency_s.get(source.peer, 0.0) > slow_s,
+                greeting_s is None,
+                self._latency_s.get(source.peer, greeting_s or 0.0) > slow_s,
                 source.index >= scheme.needed,
                 source.index,
             )

@@ -78,26 +78,38 @@ class Lane:
             pass
 
     async def _converse(self, conversation: Conversation, begin: UploadBegin) -> None:
-        await conversation.request(begin)
+        """Beginning, data and commit follow one another unanswered, as far as the window allows.
+
+        A holder far away costs one round trip so, not one for each of them; what it answered is heard before the end.
+        """
+        opening: list[Reply] = [await conversation.post(begin)]
         window: deque[Reply] = deque()
         # A commit ends the upload at its holder, whatever comes of it.
         ended = False
         try:
             async for batch in self._batches:
                 if len(window) == UPLOAD_WINDOW_FRAMES:
+                    await _hear(opening)
                     await window.popleft().answer(deadline_s=DISK_DEADLINE_S)
                 window.append(await conversation.post(UploadData(begin.upload, batch.lengths, batch.body)))
                 self.sent_bytes += len(batch.body)
-            while window:
-                await window.popleft().answer(deadline_s=DISK_DEADLINE_S)
             await self._decided.wait()
             if self._root is not None:
                 ended = True
-                await conversation.request(UploadCommit(begin.upload, self._root), deadline_s=DISK_DEADLINE_S)
+                window.append(await conversation.post(UploadCommit(begin.upload, self._root)))
+            await _hear(opening)
+            while window:
+                await window.popleft().answer(deadline_s=DISK_DEADLINE_S)
         finally:
-            for reply in window:
+            for reply in (*opening, *window):
                 reply.abandon()
             if not ended and conversation.usable:
                 # Its answer is waited for: a message that nobody waits for may never be sent.
                 with suppress(MoorageError), trio.move_on_after(ABORT_DEADLINE_S, shield=True):
                     await conversation.request(UploadAbort(begin.upload), deadline_s=ABORT_DEADLINE_S)
+
+
+async def _hear(opening: list[Reply]) -> None:
+    """Whether the upload was let in, unless that was heard before."""
+    while opening:
+        await opening.pop().answer()

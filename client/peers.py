@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
@@ -20,6 +21,9 @@ from wire.messages import Hello, Message
 AVOID_S = 10.0
 # Peers dialled at the same time when a whole pool is wanted.
 DIALS_AT_ONCE = 32
+# Where enough peers have answered, the others have so long from the first dial on: five trips over a line of 300 ms,
+# and half of what one that is not there would cost.
+LATE_PATIENCE_S = 1.5
 RECORD_AGE_MAX_S = 600.0
 # Peers that are starting again are knocked at this often; one that does not answer a knock in time hangs.
 RETURN_POLL_S = 0.25
@@ -44,6 +48,14 @@ class _Search:
     ended_at: float = float("-inf")
 
 
+@dataclass(slots=True)
+class _Greetings:
+    """How many of the peers that are dialled have neither answered nor failed; ``news`` tells when one did."""
+
+    left: int
+    news: trio.Event = field(default_factory=trio.Event)
+
+
 class Peers:
     """Sessions by address and by peer. Lives inside the nursery that is given; closes with it.
 
@@ -60,6 +72,8 @@ class Peers:
         self._lines: dict[Address, _Line] = {}
         self._addresses: dict[PeerId, Address] = {}
         self._searches: dict[PeerId, _Search] = {}
+        self._greeters = trio.CapacityLimiter(DIALS_AT_ONCE)
+        self._greeted_at: float | None = None
         self._dht: Dht | None = None
 
     def use_dht(self, dht: Dht) -> None:
@@ -69,6 +83,38 @@ class Peers:
     def expect(self, addresses: Mapping[PeerId, Address]) -> None:
         """Dial these peers there, where nothing better is known: whoever answers still has to be the peer."""
         self._addresses = {**addresses, **self._addresses}
+
+    def greet(self, peers: Iterable[PeerId]) -> _Greetings:
+        """Begin to dial those of them whose address is known, all at once, and wait for none.
+
+        Whoever needs one of them later finds the session there, or on its way.
+        """
+        if self._greeted_at is None:
+            self._greeted_at = trio.current_time()
+        known = [(self._addresses[peer], peer) for peer in peers if peer in self._addresses]
+        greetings = _Greetings(len(known))
+        for address, peer in known:
+            self._nursery.start_soon(self._greet_one, address, peer, greetings)
+        return greetings
+
+    async def _greet_one(self, address: Address, peer: PeerId, greetings: _Greetings) -> None:
+        with suppress(MoorageError):
+            async with self._greeters:
+                await self._session_at(address, peer)
+        greetings.left -= 1
+        greetings.news.set()
+
+    async def meet(self, peers: Iterable[PeerId], enough: Callable[[], bool]) -> None:
+        """``greet``, and wait until it is ``enough``, or until each of them has answered or failed."""
+        greetings = self.greet(peers)
+        while greetings.left and not enough():
+            greetings.news = trio.Event()
+            await greetings.news.wait()
+
+    def greeting_s(self, peer: PeerId) -> float | None:
+        """How long the peer took to greet us; None while there is no session to it."""
+        session = self._open_session(peer)
+        return None if session is None else session.greeting_s
 
     # --- for the DHT --------------------------------------------------------------------------
 
@@ -100,10 +146,19 @@ class Peers:
         """A session to ``peer``, for a conversation that must stay on one connection (an upload)."""
         return (await self._session_to(peer))[0]
 
-    async def connect_all(self, peers: Sequence[PeerRecord]) -> list[PeerRecord]:
-        """Those that answer now, in the given order. A hung peer costs one handshake deadline, all at once."""
+    async def connect_all(
+        self, peers: Sequence[PeerRecord], *, enough: Callable[[Sequence[PeerRecord]], bool] | None = None
+    ) -> list[PeerRecord]:
+        """Those that answer now, in the given order. A hung peer costs one handshake deadline, all at once.
+
+        Where those that answered are ``enough``, the others get LATE_PATIENCE_S, counted from the first ``greet``.
+        """
         answered: dict[PeerId, PeerRecord] = {}
         limiter = trio.CapacityLimiter(DIALS_AT_ONCE)
+        patient_until = (trio.current_time() if self._greeted_at is None else self._greeted_at) + LATE_PATIENCE_S
+
+        def those() -> list[PeerRecord]:
+            return [record for record in peers if record.identity.peer in answered]
 
         async def dial(record: PeerRecord) -> None:
             async with limiter:
@@ -113,11 +168,13 @@ class Peers:
                     return
             self._addresses[record.identity.peer] = record.address
             answered[record.identity.peer] = record
+            if enough is not None and enough(those()):
+                nursery.cancel_scope.deadline = patient_until
 
         async with trio.open_nursery() as nursery:
             for record in peers:
                 nursery.start_soon(dial, record)
-        return [record for record in peers if record.identity.peer in answered]
+        return those()
 
     async def returning(self, peers: Sequence[PeerRecord], *, patience_s: float) -> list[PeerRecord]:
         """Those of ``peers`` that answer again, as soon as any does; none after ``patience_s``.
@@ -176,13 +233,18 @@ class Peers:
         failures = (line.failure for line in self._lines.values())
         return next((failure for failure in failures if isinstance(failure, PeerRefusedError)), None)
 
-    async def _session_to(self, peer: PeerId) -> tuple[Session, bool]:
+    def _open_session(self, peer: PeerId) -> Session | None:
         address = self._addresses.get(peer)
         line = self._lines.get(address) if address is not None else None
         session = line.session if line is not None else None
         # Another peer may have taken the address since.
-        if session is not None and session.usable and session.remote.peer == peer:
+        return session if session is not None and session.usable and session.remote.peer == peer else None
+
+    async def _session_to(self, peer: PeerId) -> tuple[Session, bool]:
+        session = self._open_session(peer)
+        if session is not None:
             return session, False
+        address = self._addresses.get(peer)
         if address is not None:
             try:
                 return await self._session_at(address, peer), True

@@ -7,7 +7,7 @@ the next put finds the extents that are stored already.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -164,17 +164,27 @@ def _remember(client: Client, result: PutResult, content: bytes, name: str, publ
 
 async def _place(client: Client, plan: Plan, scheme: Scheme, *, allow_degraded: bool) -> Placer:
     """Homes for the plan's shares, among the peers that answer. Raises NotEnoughPeersError."""
-    live = await (client.live_peers() if allow_degraded else _enough_peers(client, scheme))
     secret = client.home.owner_keys().convergence_secret
     seed = await client.ports.threads.cpu(_placement_seed, secret, plan)
+
+    def can_place(live: Sequence[PeerRecord]) -> bool:
+        try:
+            Placer(seed, scheme, live).holders(0)
+        except NotEnoughPeersError:
+            return False
+        return True
+
+    live = await (client.live_peers(can_place) if allow_degraded else _enough_peers(client, scheme, can_place))
     placer = Placer(seed, scheme, live, allow_degraded=allow_degraded)
     placer.holders(0)
     return placer
 
 
-async def _enough_peers(client: Client, scheme: Scheme) -> list[PeerRecord]:
+async def _enough_peers(
+    client: Client, scheme: Scheme, can_place: Callable[[Sequence[PeerRecord]], bool]
+) -> list[PeerRecord]:
     """The peers that answer; where they are too few, those that are just starting again are waited for."""
-    live = await client.live_peers()
+    live = await client.live_peers(can_place)
     while len(live) < scheme.total:
         there = {record.identity.peer for record in live}
         away = [record for record in client.dht.known_peers() if record.identity.peer not in there]

@@ -88,7 +88,7 @@ class ObjectReader:
         self._object = object_id
         self._manifest = manifest
         self._relocated: dict[tuple[int, int], list[PeerId]] | None = None
-        self.board = SourceBoard()
+        self.board = SourceBoard(greeting_s=client.peers.greeting_s)
         self._fetcher = ShareFetcher(client.peers, client.ports.threads, object_id, manifest.scheme, self.board)
 
     def index_key(self) -> bytes:
@@ -100,10 +100,21 @@ class ObjectReader:
                 return unwrap_key(seed, slot.wrapped)
         raise HomeError(f"object {self._object.short} is sealed for other organisations than this home's")
 
+    async def _meet_holders(self) -> None:
+        """Dial all of them at once, and wait for as many as it takes to read: one that is late holds nobody up."""
+        peers, manifest = self._client.peers, self._manifest
+        first = manifest.groups[manifest.index[0].group]
+
+        def enough() -> bool:
+            return sum(peers.greeting_s(peer) is not None for peer in first) >= manifest.scheme.needed
+
+        await peers.meet(dict.fromkeys((*first, *manifest.holders())), enough)
+
     async def read_index(self) -> Index:
         """Fetch and open the index, and check it against the manifest's commitment. Raises CorruptError."""
         manifest = self._manifest
         key = self.index_key()
+        await self._meet_holders()
         parts: list[memoryview] = []
         at = 0
         for number, extent in enumerate(manifest.index):

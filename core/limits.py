@@ -33,8 +33,9 @@ FRAME_HEAD_MAX_BYTES = 64 * KIB
 # less time than with 1 MiB. Larger ones cost memory at every connection.
 # The odd 64 KiB let 32 shares of a sealed chunk (65,540 bytes each at 4 needed) travel in one frame.
 FRAME_BODY_MAX_BYTES = 2 * MIB + 64 * KIB
-# Upload frames that may be on the way unacknowledged, per shard: 6 MiB hide a 30 ms round trip at 200 MB/s.
-UPLOAD_WINDOW_FRAMES = 3
+# Upload frames that may be on the way unacknowledged, per shard. A full extent is eight: a holder whose answers come
+# late costs it one round trip. What a holder has in memory is bounded besides.
+UPLOAD_WINDOW_FRAMES = 8
 # Requests one connection may have unanswered. Bounds the memory that a peer can make us hold.
 REQUESTS_IN_FLIGHT_MAX = 64
 # Chunks one read request may name: 32 shares of 64 KiB fill one frame body.

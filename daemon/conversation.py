@@ -64,7 +64,7 @@ class ConversationLimits:
     # A client between two batches may be busy coding other extents; a repairer may read the next one over thin lines,
     # which takes up to REQUEST_DEADLINE_S and a frame's time, and again where a source failed.
     upload_idle_s: float = 330.0
-    # 12 frames are 25 MiB: three full upload windows, as one put has at most, and three more.
+    # 12 frames are 25 MiB. A put that has more under way waits in the kernel.
     data_frames: int = 12
     # Extents that one client has under way at this peer; each is an open file here.
     uploads: int = 16

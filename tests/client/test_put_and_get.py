@@ -17,11 +17,11 @@ from client.locate import find_manifest
 from client.progress import Silent
 from client.put import PutResult, put
 from client.receipts import check_document, make_document
-from client.session import Session
+from client.session import Pending, Session
 from client.status import pool_status, view_peers
 from core.errors import MoorageError, NotEnoughPeersError, NotInObjectError, UsageError
 from core.ids import PeerId
-from core.limits import CHUNK_BYTES, EXTENT_BYTES, REQUEST_DEADLINE_S
+from core.limits import CHUNK_BYTES, EXTENT_BYTES
 from core.listing import Entry, Kind, RelativePath
 from core.trees import SourceTree
 from erasure.scheme import Scheme
@@ -349,13 +349,13 @@ class Saboteur:
 
     async def _converse(self, peer: PeerId) -> Session:
         session = await self._session(peer)
-        request = session.request
+        post = session.post
 
-        async def ask(message: Message, *, deadline_s: float = REQUEST_DEADLINE_S) -> Message:
+        async def say(message: Message) -> Pending:
             self._meet(peer, message)
-            return await request(message, deadline_s=deadline_s)
+            return await post(message)
 
-        session.request = ask  # type: ignore[method-assign]  # one way to be there when a commit is asked for
+        session.post = say  # type: ignore[method-assign]  # one way to be there when a commit is asked for
         return session
 
 

@@ -91,6 +91,7 @@ class SimFabric(Generic[Listener]):
 
     Attributes:
         lag_s: by host, how much later than others' its bytes arrive, and those to it.
+        late_s: by host, how much later it answers; also in a handshake.
         bugs: (host, exception) of every handler that ended with an error that is not a MoorageError.
     """
 
@@ -106,6 +107,7 @@ class SimFabric(Generic[Listener]):
         self._down: dict[str, None] = {}
         self._paused: dict[str, trio.Event] = {}
         self.lag_s: dict[str, float] = {}
+        self.late_s: dict[str, float] = {}
 
     # --- what the world does to it ------------------------------------------------------------
 
@@ -165,6 +167,10 @@ class SimFabric(Generic[Listener]):
             return True
         return not (self.is_silent(host, owner) or self.is_silent(owner, host) or owner in self._paused)
 
+    def late_at_s(self, address: Address) -> float:
+        """How much later than others whoever is at ``address`` answers."""
+        return self.late_s.get(self._owners.get(address, ""), 0.0)
+
     async def wait_awake(self, host: str) -> None:
         while (event := self._paused.get(host)) is not None:
             await event.wait()
@@ -191,7 +197,7 @@ class SimFabric(Generic[Listener]):
         faults, now_s = self.faults, trio.current_time()
         pipe.busy_until_s = max(pipe.busy_until_s, now_s) + len(data) / faults.bytes_per_s
         lag_s = self.lag_s.get(pipe.source, 0.0) + self.lag_s.get(pipe.target, 0.0)
-        arrives_s = pipe.busy_until_s + self.latency_s() + lag_s
+        arrives_s = pipe.busy_until_s + self.latency_s() + lag_s + self.late_s.get(pipe.source, 0.0)
         if faults.stall_p and self.chance.random() < faults.stall_p:
             arrives_s += self.chance.uniform(*faults.stall_s)
         pipe.last_arrival_s = max(pipe.last_arrival_s, arrives_s)

@@ -26,6 +26,8 @@ BACKLOG_CONNECTIONS = 64
 KNOCK_S = 1.0
 # One-way trips of a TCP and a TLS 1.3 handshake and the welcome.
 HANDSHAKE_TRIPS = 5
+# Two of them are answers of the other side that TLS and the welcome wait for.
+HANDSHAKE_ANSWERS = 2
 
 Fabric = SimFabric["SimListener"]
 
@@ -204,7 +206,9 @@ class SimNet:
         deadline_s = trio.current_time() + CONNECT_DEADLINE_S
         fabric = self.fabric
         await self.wait_awake()
-        await trio.sleep(sum(fabric.latency_s() for _ in range(HANDSHAKE_TRIPS)))
+        await trio.sleep(
+            sum(fabric.latency_s() for _ in range(HANDSHAKE_TRIPS)) + HANDSHAKE_ANSWERS * fabric.late_at_s(address)
+        )
         while not fabric.hears(self.host, address):
             patience_s = deadline_s - trio.current_time()
             if patience_s <= 0:

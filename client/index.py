@@ -6,9 +6,9 @@ coded like any extent's; the manifest holds what is needed to read it, but for i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple, cast
 
 from blake3 import blake3
 
@@ -28,7 +28,9 @@ EXTENTS_MAX = 2**20
 SPANS_PER_FILE_MAX = 2**16
 STREAM_MAX_BYTES = 2**60
 _MODE_MAX = 0o7777
-_KINDS = frozenset(int(kind) for kind in Kind)
+_KINDS: Mapping[int, Kind] = MappingProxyType({int(kind): kind for kind in Kind})
+# Path, kind, size, time, mode, digest or target; then spans, but in a listing.
+_ENTRY_FIELDS = 6
 
 
 class SealedExtent(NamedTuple):
@@ -54,7 +56,7 @@ class Index(NamedTuple):
 def _entry_value(entry: Entry, *, with_spans: bool) -> Value:
     value: list[Value] = [
         entry.path.raw,
-        int(entry.kind),
+        entry.kind.value,
         entry.size_bytes,
         entry.modified_ns,
         entry.mode,
@@ -104,29 +106,31 @@ def encode_index(index: Index) -> bytes:
 
 
 def _parse_entry(value: Value, *, with_spans: bool) -> Entry:
-    if isinstance(value, str | bytes) or not isinstance(value, Sequence) or not value:
+    """An index may have millions of these: exact types are asked for, which is several times quicker than matching."""
+    if type(value) is not list:
         raise MalformedError("index: an entry is not a list")
-    fields, spans = (value[:-1], value[-1]) if with_spans else (value, ())
-    match fields:
-        case [bytes(raw), int(kind), int(size), int(modified_ns), int(mode), bytes(content)] if (
-            not any(isinstance(number, bool) for number in (kind, size, modified_ns, mode))
-            and kind in _KINDS
-            and 0 <= size <= STREAM_MAX_BYTES
-            and 0 <= mode <= _MODE_MAX
-        ):
-            pass
-        case _:
-            raise MalformedError("index: an entry is not [path, kind, size, time, mode, content]")
-    _check_content(Kind(kind), size, content)
+    fields = cast(list[Value], value)
+    if len(fields) != _ENTRY_FIELDS + with_spans:
+        raise MalformedError("index: an entry is not [path, kind, size, time, mode, content]")
+    raw, number, size, modified_ns, mode, content = fields[:_ENTRY_FIELDS]
+    kind = _KINDS.get(number) if type(number) is int else None
+    if (
+        kind is None
+        or not (type(raw) is bytes and type(content) is bytes)
+        or not (type(size) is int and type(modified_ns) is int and type(mode) is int)
+        or not (0 <= size <= STREAM_MAX_BYTES and 0 <= mode <= _MODE_MAX)
+    ):
+        raise MalformedError("index: an entry is not [path, kind, size, time, mode, content]")
+    _check_content(kind, size, content)
     return Entry(
         path=RelativePath(raw),
-        kind=Kind(kind),
+        kind=kind,
         size_bytes=size,
         modified_ns=modified_ns,
         mode=mode,
-        digest=content if kind == Kind.FILE else b"",
-        target=content if kind == Kind.LINK else b"",
-        spans=_parse_spans(spans, size if with_spans else 0),
+        digest=content if kind is Kind.FILE else b"",
+        target=content if kind is Kind.LINK else b"",
+        spans=_parse_spans(fields[_ENTRY_FIELDS], size) if with_spans else (),
     )
 
 
@@ -143,22 +147,23 @@ def _check_content(kind: Kind, size_bytes: int, content: bytes) -> None:
 
 
 def _parse_spans(value: Value, size_bytes: int) -> tuple[Span, ...]:
-    if isinstance(value, str | bytes) or not isinstance(value, Sequence) or len(value) > 2 * SPANS_PER_FILE_MAX:
-        raise MalformedError("index: spans are not a list")
-    numbers: list[int] = []
-    for number in value:
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= STREAM_MAX_BYTES:
+    """In file order and stream order at once, so that one pass over the stream gives each file from its beginning."""
+    numbers = cast(list[Value], value) if type(value) is list else None
+    if numbers is None or len(numbers) > 2 * SPANS_PER_FILE_MAX or len(numbers) % 2:
+        raise MalformedError("index: spans are not a list of pairs")
+    spans: list[Span] = []
+    end = size = 0
+    for offset, length in zip(numbers[::2], numbers[1::2], strict=True):
+        if not (type(offset) is int and type(length) is int and 0 <= offset <= STREAM_MAX_BYTES):
             raise MalformedError("index: a span is not two positions")
-        numbers.append(number)
-    spans = tuple(Span(offset, length) for offset, length in zip(numbers[::2], numbers[1::2], strict=False))
-    if len(numbers) % 2 or sum(span.length for span in spans) != size_bytes:
+        if not 0 < length <= STREAM_MAX_BYTES or offset < end:
+            raise MalformedError("index: a file's spans are empty or out of order")
+        spans.append(Span(offset, length))
+        end = offset + length
+        size += length
+    if size != size_bytes:
         raise MalformedError("index: a file's spans do not add up to its size")
-    # In file order and stream order at once, so that one pass over the stream gives each file from its beginning.
-    if any(not span.length for span in spans) or any(
-        after.offset < before.offset + before.length for before, after in pairwise(spans)
-    ):
-        raise MalformedError("index: a file's spans are empty or out of order")
-    return spans
+    return tuple(spans)
 
 
 def _parse_extent(value: Value) -> SealedExtent:
@@ -199,7 +204,8 @@ def parse_index(data: bytes) -> Index:
     extents = tuple(_parse_extent(item) for item in fields.items("extents", max_items=EXTENTS_MAX))
     fields.end()
     stream_bytes = sum(extent.plain_bytes for extent in extents)
-    if any(span.offset + span.length > stream_bytes for entry in entries for span in entry.spans):
+    # Of a file's spans the last lies farthest.
+    if any(entry.spans and sum(entry.spans[-1]) > stream_bytes for entry in entries):
         raise MalformedError("index: a file lies beyond the stream's end")
     _check_tree(entries)
     return Index(entries, extents)
@@ -210,9 +216,12 @@ def _check_tree(entries: Sequence[Entry]) -> None:
     kinds = {entry.path.raw: entry.kind for entry in entries}
     if len(kinds) != len(entries):
         raise MalformedError("index: a path occurs twice")
+    # Many files lie in one folder: each is looked at once.
+    sound = {b""}
     for entry in entries:
         parent = entry.path.parent
-        while parent:
+        while parent not in sound:
             if kinds.get(parent, Kind.FOLDER) is not Kind.FOLDER:
                 raise MalformedError(f"index: {entry.path} lies below something that is no folder")
+            sound.add(parent)
             parent = parent.rpartition(b"/")[0]

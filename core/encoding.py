@@ -32,7 +32,11 @@ def _ordered(value: object, depth: int) -> object:
         return value
     match value:
         case list() | tuple():
-            return [_ordered(item, depth + 1) for item in cast(Sequence[object], value)]
+            items = cast(Sequence[object], value)
+            if _PLAIN.issuperset(map(type, items)) and depth < DEPTH_MAX:
+                # As a list, whatever it was: an extension type is a tuple, too.
+                return list(items)
+            return [_ordered(item, depth + 1) for item in items]
         case int() | str() | bytes():
             return value
         case bytearray() | memoryview():

@@ -101,8 +101,9 @@ class FileWriter:
                 self._pending.append((span.offset, number, span, at))
                 at += span.length
         heapq.heapify(self._pending)
-        self._left = {entry.path: entry.size_bytes for entry in files if entry.size_bytes}
-        self._hashers: dict[bytes, tuple[blake3, int]] = {}
+        # By file number, of those that were begun: hasher and bytes that it has seen.
+        self._begun: dict[int, tuple[blake3, int]] = {}
+        self._unfinished = sum(1 for entry in files if entry.size_bytes)
 
     def finish_empty(self) -> None:
         for entry in self._empty:
@@ -119,31 +120,33 @@ class FileWriter:
             assert span.offset >= piece.offset, (span, piece.offset)
             length = min(span.length, end - span.offset)
             start = span.offset - piece.offset
-            self._write_part(self._files[number], at, view[start : start + length])
+            self._write_part(number, at, view[start : start + length])
             wrote += length
             if length < span.length:
                 rest = Span(span.offset + length, span.length - length)
                 heapq.heappush(self._pending, (rest.offset, number, rest, at + length))
         return wrote
 
-    def _write_part(self, entry: Entry, at: int, data: memoryview) -> None:
-        hasher, hashed = self._hashers.get(entry.path.raw, (blake3(), 0))
+    def _write_part(self, number: int, at: int, data: memoryview) -> None:
+        entry = self._files[number]
+        hasher, hashed = self._begun.pop(number) if number in self._begun else (blake3(), 0)
         assert hashed == at, "an index whose spans are out of order is refused"
         hasher.update(data)
-        self._hashers[entry.path.raw] = (hasher, at + len(data))
         self._target.write_at(entry, at, data)
-        self._left[entry.path] -= len(data)
-        if not self._left[entry.path]:
-            self._check_digest(entry, hasher)
-            self._target.finish_file(entry)
-            del self._left[entry.path], self._hashers[entry.path.raw]
+        end = at + len(data)
+        if end < entry.size_bytes:
+            self._begun[number] = hasher, end
+            return
+        self._check_digest(entry, hasher)
+        self._target.finish_file(entry)
+        self._unfinished -= 1
 
     def _check_digest(self, entry: Entry, hasher: blake3) -> None:
         if hasher.digest() != entry.digest:
             raise CorruptError(f"{entry.path}: the restored bytes do not have the digest of what was put")
 
     def check_complete(self) -> None:
-        assert not self._left, list(self._left)[:3]
+        assert not self._unfinished, self._unfinished
         assert not self._pending, self._pending[:3]
 
 

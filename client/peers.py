@@ -36,6 +36,7 @@ class _Line:
 
     lock: trio.Lock = field(default_factory=trio.Lock)
     session: Session | None = None
+    greeting_s: float = 0.0
     failed_at: float = float("-inf")
     failure: MoorageError | None = None
 
@@ -113,8 +114,7 @@ class Peers:
 
     def greeting_s(self, peer: PeerId) -> float | None:
         """How long the peer took to greet us; None while there is no session to it."""
-        session = self._open_session(peer)
-        return None if session is None else session.greeting_s
+        return None if self._open_session(peer) is None else self._lines[self._addresses[peer]].greeting_s
 
     # --- for the DHT --------------------------------------------------------------------------
 
@@ -292,7 +292,7 @@ class Peers:
                 if line.failure is not None and recent and expect is not None:
                     raise type(line.failure)(str(line.failure))
                 try:
-                    line.session = await self._dial(address)
+                    line.session, line.greeting_s = await self._dial(address)
                 except MoorageError as error:
                     line.failed_at, line.failure = trio.current_time(), error
                     raise
@@ -303,10 +303,12 @@ class Peers:
         self._addresses[session.remote.peer] = address
         return session
 
-    async def _dial(self, address: Address) -> Session:
+    async def _dial(self, address: Address) -> tuple[Session, float]:
+        """A session, and how long the greeting took."""
         connection = await self._net.connect(address)
         session = Session(connection, self._hello(), on_bug=self._on_bug)
+        began_s = trio.current_time()
         await self._nursery.start(session.serve)
         if session.failure is not None:
             raise session.failure
-        return session
+        return session, trio.current_time() - began_s

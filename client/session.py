@@ -111,8 +111,6 @@ class Session:
         self.remote: Identity = connection.remote
         self.failure: MoorageError | None = None
         self.hung = False
-        self.greeting_s = 0.0
-        """How long the peer took to greet us back: a round trip, and what it was busy with."""
         self._greeted = False
         self._connection = connection
         self._on_bug = on_bug
@@ -227,7 +225,6 @@ class Session:
             pending.arrive(None)
 
     async def _greet(self) -> FrameParser:
-        began = trio.current_time()
         await self._write(0, self._hello)
         parser = FrameParser()
         while True:
@@ -236,7 +233,6 @@ class Session:
                 raise PeerUnavailableError(f"{self.remote.name} closed the connection without a greeting")
             for frame in parser.took(count):
                 _check_greeting(parse_message(frame)[1], self._hello, self.remote)
-                self.greeting_s = trio.current_time() - began
                 return parser
 
     async def _write(self, number: int, message: Message) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from itertools import count
+from typing import NamedTuple
 
 from core.durable import PART_SUFFIX
 from core.errors import TargetError
@@ -30,12 +31,20 @@ UNNAMED_BYTES_MAX = 64 * MIB
 EARLY_WRITE_BYTES = 1 * MIB
 
 
+class _Part(NamedTuple):
+    """A file that is being written."""
+
+    descriptor: int
+    name: bytes
+
+
 class RestoreTree:
     """See ``TargetTree``. Everything lands below ``folder``; nothing that exists is overwritten or followed."""
 
     def __init__(self, folder: str) -> None:
         self._folder = os.path.abspath(os.fsencode(folder))
-        self._parts: dict[RelativePath, int] = {}
+        # Open files under the names of parts, by the path that each will have.
+        self._parts: dict[bytes, _Part] = {}
         # Entries that are called as parts are: leftovers of another restore that somebody put.
         self._taken: frozenset[bytes] = frozenset()
         # Complete and on their way to the disk, still under the names of parts.
@@ -47,16 +56,20 @@ class RestoreTree:
 
     def _part(self, path: RelativePath) -> bytes:
         # Not NAME.part: that may be somebody's file or another entry, and NAME may be as long as names can be.
+        folder = path.parent + b"/" if path.parent else b""
         for salt in count():
             digest = blake2b(path.raw, digest_size=8, salt=salt.to_bytes(4, "big")).hexdigest()
-            part = os.path.join(path.parent, f"{PART_PREFIX}{digest}{PART_SUFFIX}".encode())
+            part = folder + f"{PART_PREFIX}{digest}{PART_SUFFIX}".encode()
             if part not in self._taken:
-                return os.path.join(self._folder, part)
+                return self._folder + b"/" + part
         raise AssertionError
 
     def prepare(self, entries: Sequence[Entry]) -> None:
+        nowhere: set[bytes] = set()
         for entry in entries:
-            self._check_free(entry)
+            # Below a folder that is not there nothing can be in the way.
+            if entry.path.parent not in nowhere and not self._has_folder(entry):
+                nowhere.add(entry.path.parent)
         self._taken = frozenset(
             entry.path.raw for entry in entries if entry.path.raw.rpartition(b"/")[2].startswith(PART_PREFIX.encode())
         )
@@ -71,25 +84,27 @@ class RestoreTree:
                 "restore elsewhere"
             )
 
-    def _check_free(self, entry: Entry) -> None:
-        """Nothing may be in the way, and no link may lead out on the way."""
+    def _has_folder(self, entry: Entry) -> bool:
+        """Whether the folder that the entry goes to is there. Nothing may be in the way, nor a link lead out."""
         names = entry.path.raw.split(b"/")
         for depth in range(1, len(names) + 1):
+            is_last = depth == len(names)
             path = self._folder + b"/" + b"/".join(names[:depth])
             try:
                 found = os.lstat(path)
             except FileNotFoundError:
-                return
+                return is_last
             except OSError as error:
                 raise TargetError(f"{os.fsdecode(path)}: {error.strerror}") from error
-            is_last = depth == len(names)
             if stat.S_ISDIR(found.st_mode) and (not is_last or entry.kind is Kind.FOLDER):
                 continue
             raise TargetError(f"{os.fsdecode(path)} exists already: nothing was restored; choose another folder")
+        return True
 
     def make_folders(self, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            folder = self._path(entry) if entry.kind is Kind.FOLDER else os.path.dirname(self._path(entry))
+        wanted = (entry.path.raw if entry.kind is Kind.FOLDER else entry.path.parent for entry in entries)
+        for name in dict.fromkeys(wanted):
+            folder = self._folder + b"/" + name if name else self._folder
             with _as_target_error(folder):
                 self._make_folder(folder)
 
@@ -108,31 +123,40 @@ class RestoreTree:
             missing.pop()
 
     def write_at(self, entry: Entry, offset: int, data: Buffer) -> None:
-        with _as_target_error(self._path(entry)):
-            descriptor = self._open_part(entry)
+        try:
+            part = self._open_part(entry)
             view = memoryview(data)
             while view:
-                written = os.pwrite(descriptor, view, offset)
+                written = os.pwrite(part.descriptor, view, offset)
                 view = view[written:]
                 offset += written
             if len(data) >= EARLY_WRITE_BYTES:
-                _start_writing(descriptor, offset - len(data), len(data))
+                _start_writing(part.descriptor, offset - len(data), len(data))
+        except OSError as error:
+            raise _target_error(self._path(entry), error) from error
 
-    def _open_part(self, entry: Entry) -> int:
-        if entry.path not in self._parts:
-            # A part that an earlier run left is of no use; a link there would lead out of the tree.
-            with suppress(FileNotFoundError):
-                os.unlink(self._part(entry.path))
+    def _open_part(self, entry: Entry) -> _Part:
+        part = self._parts.get(entry.path.raw)
+        if part is None:
+            name = self._part(entry.path)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._parts[entry.path] = os.open(self._part(entry.path), flags, 0o600)
-        return self._parts[entry.path]
+            try:
+                descriptor = os.open(name, flags, 0o600)
+            except FileExistsError:
+                # A part that an earlier run left is of no use; a link there would lead out of the tree.
+                os.unlink(name)
+                descriptor = os.open(name, flags, 0o600)
+            part = self._parts[entry.path.raw] = _Part(descriptor, name)
+        return part
 
     def finish_file(self, entry: Entry) -> None:
-        with _as_target_error(self._path(entry)):
-            descriptor = self._open_part(entry)
+        try:
+            descriptor = self._open_part(entry).descriptor
             os.fchmod(descriptor, entry.mode)
             os.utime(descriptor, ns=(entry.modified_ns, entry.modified_ns))
             _start_writing(descriptor, 0, entry.size_bytes)
+        except OSError as error:
+            raise _target_error(self._path(entry), error) from error
         self._unnamed.append(entry)
         self._unnamed_bytes += entry.size_bytes
         if len(self._unnamed) >= UNNAMED_FILES_MAX or self._unnamed_bytes >= UNNAMED_BYTES_MAX:
@@ -140,14 +164,19 @@ class RestoreTree:
 
     def _name_files(self) -> None:
         for entry in self._unnamed:
-            with _as_target_error(self._path(entry)):
-                os.fsync(self._parts[entry.path])
+            try:
+                os.fsync(self._parts[entry.path.raw].descriptor)
+            except OSError as error:
+                raise _target_error(self._path(entry), error) from error
         # Each leaves the list as it is named, so that nothing is named twice whatever fails.
         while self._unnamed:
             entry = self._unnamed.pop()
-            with _as_target_error(self._path(entry)):
-                _name_file(self._part(entry.path), self._path(entry))
-                os.close(self._parts.pop(entry.path))
+            path = self._path(entry)
+            try:
+                _name_file(self._parts[entry.path.raw].name, path)
+                os.close(self._parts.pop(entry.path.raw).descriptor)
+            except OSError as error:
+                raise _target_error(path, error) from error
         self._unnamed_bytes = 0
 
     def finish(self, entries: Sequence[Entry]) -> None:
@@ -167,10 +196,10 @@ class RestoreTree:
             _sync_folder(self._folder)
 
     def abandon(self) -> None:
-        for path, descriptor in self._parts.items():
-            os.close(descriptor)
+        for part in self._parts.values():
+            os.close(part.descriptor)
             with suppress(OSError):
-                os.unlink(self._part(path))
+                os.unlink(part.name)
         self._parts.clear()
         self._unnamed.clear()
 
@@ -205,14 +234,17 @@ def _sync_folder(path: bytes) -> None:
         os.close(descriptor)
 
 
+def _target_error(path: bytes, error: OSError) -> TargetError:
+    name = os.fsdecode(path)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TargetError(f"{name}: the disk is full; what was restored whole stays, the rest is missing")
+    return TargetError(f"{name}: {error.strerror}")
+
+
 @contextmanager
 def _as_target_error(path: bytes) -> Generator[None]:
+    """Where it happens once for a folder; a file's own calls catch what they raise, at a tenth of the cost."""
     try:
         yield
     except OSError as error:
-        name = os.fsdecode(path)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise TargetError(
-                f"{name}: the disk is full; what was restored whole stays, the rest is missing"
-            ) from error
-        raise TargetError(f"{name}: {error.strerror}") from error
+        raise _target_error(path, error) from error

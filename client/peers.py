@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from client.patience import Patience
 from client.session import OnBug, Session
 from core.errors import MoorageError, PeerRefusedError, PeerUnavailableError
 from core.ids import PeerId
@@ -21,9 +22,6 @@ from wire.messages import Hello, Message
 AVOID_S = 10.0
 # Peers dialled at the same time when a whole pool is wanted.
 DIALS_AT_ONCE = 32
-# Where enough peers have answered, the others have so long from the first dial on: five trips over a line of 300 ms,
-# and half of what one that is not there would cost.
-LATE_PATIENCE_S = 1.5
 RECORD_AGE_MAX_S = 600.0
 # Peers that are starting again are knocked at this often; one that does not answer a knock in time hangs.
 RETURN_POLL_S = 0.25
@@ -37,6 +35,8 @@ class _Line:
     lock: trio.Lock = field(default_factory=trio.Lock)
     session: Session | None = None
     greeting_s: float = 0.0
+    dialled_at: float | None = None
+    """Since when it is being dialled."""
     failed_at: float = float("-inf")
     failure: MoorageError | None = None
 
@@ -74,7 +74,6 @@ class Peers:
         self._addresses: dict[PeerId, Address] = {}
         self._searches: dict[PeerId, _Search] = {}
         self._greeters = trio.CapacityLimiter(DIALS_AT_ONCE)
-        self._greeted_at: float | None = None
         self._dht: Dht | None = None
 
     def use_dht(self, dht: Dht) -> None:
@@ -90,8 +89,6 @@ class Peers:
 
         Whoever needs one of them later finds the session there, or on its way.
         """
-        if self._greeted_at is None:
-            self._greeted_at = trio.current_time()
         known = [(self._addresses[peer], peer) for peer in peers if peer in self._addresses]
         greetings = _Greetings(len(known))
         for address, peer in known:
@@ -151,25 +148,23 @@ class Peers:
     ) -> list[PeerRecord]:
         """Those that answer now, in the given order. A hung peer costs one handshake deadline, all at once.
 
-        Where those that answered are ``enough``, the others get LATE_PATIENCE_S, counted from the first ``greet``.
+        Where those that answered are ``enough``, each of the others has LATE_PATIENCE_S since it was dialled.
         """
         answered: dict[PeerId, PeerRecord] = {}
         limiter = trio.CapacityLimiter(DIALS_AT_ONCE)
-        patient_until = (trio.current_time() if self._greeted_at is None else self._greeted_at) + LATE_PATIENCE_S
+        waiting = Patience()
 
         def those() -> list[PeerRecord]:
             return [record for record in peers if record.identity.peer in answered]
 
         async def dial(record: PeerRecord) -> None:
             async with limiter:
-                try:
+                with waiting.since(self._lines.setdefault(record.address, _Line()).dialled_at), suppress(MoorageError):
                     await self._session_at(record.address, record.identity.peer)
-                except MoorageError:
-                    return
-            self._addresses[record.identity.peer] = record.address
-            answered[record.identity.peer] = record
-            if enough is not None and enough(those()):
-                nursery.cancel_scope.deadline = patient_until
+                    self._addresses[record.identity.peer] = record.address
+                    answered[record.identity.peer] = record
+            if enough is not None and not waiting.limited and enough(those()):
+                waiting.limit()
 
         async with trio.open_nursery() as nursery:
             for record in peers:
@@ -291,11 +286,14 @@ class Peers:
                 recent = trio.current_time() - line.failed_at < AVOID_S
                 if line.failure is not None and recent and expect is not None:
                     raise type(line.failure)(str(line.failure))
+                line.dialled_at = trio.current_time()
                 try:
                     line.session, line.greeting_s = await self._dial(address)
                 except MoorageError as error:
                     line.failed_at, line.failure = trio.current_time(), error
                     raise
+                finally:
+                    line.dialled_at = None
                 line.failure = None
             session = line.session
         if expect is not None and session.remote.peer != expect:

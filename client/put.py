@@ -168,6 +168,8 @@ async def _place(client: Client, plan: Plan, scheme: Scheme, *, allow_degraded: 
     seed = await client.ports.threads.cpu(_placement_seed, secret, plan)
 
     def can_place(live: Sequence[PeerRecord]) -> bool:
+        if len(live) < scheme.total:
+            return False
         try:
             Placer(seed, scheme, live).holders(0)
         except NotEnoughPeersError:

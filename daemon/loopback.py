@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 
 from client.asker import Asker, Conversation
 from core.errors import MoorageError
@@ -59,14 +60,17 @@ class _Answered:
 
 
 class OwnConversation:
-    """One upload into the own store, message by message. Whoever abandons it sends UploadAbort, as on a connection."""
+    """One upload into the own store, message by message. Whoever abandons it sends UploadAbort, as on a connection.
+
+    As there, what follows a failure is answered with it.
+    """
 
     usable = True
 
     def __init__(self, store: ShardStore, threads: Threads) -> None:
         self._store = store
         self._threads = threads
-        self._uploads: dict[int, Upload] = {}
+        self._uploads: dict[int, Upload | MoorageError] = {}
         self._number = 0
 
     def next_upload(self) -> int:
@@ -91,14 +95,31 @@ class OwnConversation:
             case UploadBegin():
                 scheme = Scheme(message.needed, message.total)
                 plan = UploadPlan(scheme, message.index, message.chunks, message.expected_bytes)
-                self._uploads[message.upload] = await disk(self._store.begin, plan)
+                with self._kept(message.upload):
+                    self._uploads[message.upload] = await disk(self._store.begin, plan)
             case UploadData():
-                await disk(self._uploads[message.upload].write, message.lengths, message.body)
+                with self._kept(message.upload):
+                    await disk(_sound(self._uploads[message.upload]).write, message.lengths, message.body)
             case UploadCommit():
-                await disk(self._uploads.pop(message.upload).commit, message.root)
+                await disk(_sound(self._uploads.pop(message.upload)).commit, message.root)
             case UploadAbort():
                 upload = self._uploads.pop(message.upload, None)
-                if upload is not None:
+                if isinstance(upload, Upload):
                     await disk(upload.abort)
             case _:
                 raise AssertionError(message)
+
+    @contextmanager
+    def _kept(self, upload: int) -> Generator[None]:
+        """A failure of its upload is kept for what comes after it: the upload itself has given up its file then."""
+        try:
+            yield
+        except MoorageError as error:
+            self._uploads[upload] = error
+            raise
+
+
+def _sound(upload: Upload | MoorageError) -> Upload:
+    if isinstance(upload, MoorageError):
+        raise upload
+    return upload

@@ -218,6 +218,14 @@ async def test_without_hedging_a_holder_that_drags_out_a_run_is_given_up_at_one_
     assert peer(1) not in holders.asked
 
 
+async def test_whoever_greeted_late_or_not_yet_is_asked_last(autojump_clock: MockClock) -> None:
+    greetings: dict[PeerId, float | None] = {peer(0): None, peer(1): 0.3}
+    board = SourceBoard(greeting_s=lambda who: greetings.get(who, 0.001))
+    holders = Holders()
+    assert sorted(await fetch(holders, board=board)) == [2, 3, 4, 5]
+    assert not greetings.keys() & set(holders.asked)
+
+
 async def test_a_near_source_is_asked_first_even_for_a_parity_share(autojump_clock: MockClock) -> None:
     assert sorted(await fetch(Holders(), board=SourceBoard(near=peer(5)))) == [0, 1, 2, 5]
 

@@ -1,4 +1,4 @@
-"""What a holder that is dead, and one whose answers come late, cost a put and a get: in virtual time, so to the millisecond.
+"""What a holder that is dead, and one whose answers come late, cost a put and a get, in virtual time.
 
 Round trips to the late one are what is counted: computing costs next to nothing here.
 """
@@ -10,7 +10,7 @@ import trio
 
 from client.context import Client
 from client.get import cat, get
-from client.peers import LATE_PATIENCE_S
+from client.patience import LATE_PATIENCE_S
 from client.progress import Silent
 from client.put import PutResult, put
 from core.limits import CHUNK_BYTES, EXTENT_BYTES

@@ -12,6 +12,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from client.patience import LATE_PATIENCE_S
 from client.peers import AVOID_S, Peers
 from core.errors import CorruptError, MoorageError, PeerRefusedError, PeerUnavailableError
 from core.ids import PeerId, PoolId
@@ -336,3 +337,61 @@ async def test_a_conversation_stays_on_one_connection(autojump_clock: MockClock)
         with pytest.raises(PeerUnavailableError):
             await session.request(UploadAbort(1))
         assert await peers.session(ANNA.peer) is not session
+
+
+def some_hung(town: Town, count: int, hung: int) -> list[PeerRecord]:
+    """``count`` peers that listen, the last ``hung`` of which say nothing."""
+    records: list[PeerRecord] = []
+    for number in range(count):
+        who, address = identity(f"peer-{number}", role="peer"), Address("h", 100 + number)
+        records.append(record_of(who.peer, address))
+        town.hosts[address] = Host(who, hangs=number >= count - hung)
+    return records
+
+
+async def test_who_does_not_answer_is_waited_for_less_once_others_are_enough(autojump_clock: MockClock) -> None:
+    async with pool({}) as (peers, town, _):
+        records = some_hung(town, 40, 2)
+        began = trio.current_time()
+        assert await peers.connect_all(records, enough=lambda live: len(live) >= 30) == records[:38]
+        # The last were dialled when the first had answered.
+        assert LATE_PATIENCE_S <= trio.current_time() - began <= LATE_PATIENCE_S + 0.1
+
+
+async def test_the_patience_counts_from_the_greeting_on(autojump_clock: MockClock) -> None:
+    async with pool({}) as (peers, town, _):
+        records = some_hung(town, 4, 1)
+        peers.expect({record.peer: record.address for record in records})
+        began = trio.current_time()
+        peers.greet(record.peer for record in records)
+        await trio.sleep(1.0)
+        assert await peers.connect_all(records, enough=lambda live: len(live) == 3) == records[:3]
+        assert trio.current_time() - began <= LATE_PATIENCE_S + 0.1
+
+
+async def test_where_those_that_answer_are_not_enough_the_others_have_all_their_time(autojump_clock: MockClock) -> None:
+    async with pool({}) as (peers, town, _):
+        records = some_hung(town, 4, 2)
+        began = trio.current_time()
+        assert await peers.connect_all(records, enough=lambda live: len(live) == 3) == records[:2]
+        assert trio.current_time() - began >= HANDSHAKE_DEADLINE_S
+
+
+async def test_meeting_ends_when_enough_are_there_and_goes_on_dialling(autojump_clock: MockClock) -> None:
+    async with pool({}) as (peers, town, _):
+        records = some_hung(town, 6, 1)
+        ids = [record.peer for record in records]
+        peers.expect({record.peer: record.address for record in records})
+        began = trio.current_time()
+        await peers.meet(ids, lambda: sum(peers.greeting_s(peer) is not None for peer in ids) >= 4)
+        assert trio.current_time() - began < 0.1
+        await peers.meet(ids, lambda: False)
+        assert trio.current_time() - began >= HANDSHAKE_DEADLINE_S
+        assert [peers.greeting_s(peer) is None for peer in ids] == [False] * 5 + [True]
+        assert max(town.dials.values()) == 1
+
+
+async def test_meeting_peers_whose_address_nobody_knows_takes_no_time(autojump_clock: MockClock) -> None:
+    async with pool({}) as (peers, _, _directory):
+        await peers.meet([ANNA.peer], lambda: False)
+        assert trio.current_time() == 0.0

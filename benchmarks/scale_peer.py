@@ -26,6 +26,8 @@ from core.ids import ObjectId, PeerId, PoolId, ShardRoot
 from core.ports import Buffer, FileStat
 from daemon.carebook import CareBook, CareEntry
 from daemon.dues import Dues
+from daemon.guests import remove_unless_named
+from daemon.naming import Naming, manifest_here
 from daemon.store import ShardStore
 from daemon.trash import Trash
 from daemon.turns import Turns
@@ -37,6 +39,8 @@ from tests.sim.threads import SimThreads
 NOW_S = 1_790_000_000
 PERIOD_S = 7 * 86_400.0
 SCHEME = Scheme(4, 6)
+# Objects of which a duplicate is removed.
+SUBJECTS = 50
 MEMORY_FOLDER = "/dev/shm"
 
 T = TypeVar("T")
@@ -229,13 +233,37 @@ def count_store(objects: int) -> Iterator[Count]:
         spent_s, held = timed(lambda: _held(store), times=3)
         assert held == sorted(names)
         yield Count("list of what is held", "s", "objects", objects, spent_s)
+        naming = Naming(store.documents)
         trash = Trash(
-            PeerId(bytes(32)), str(home), disk=disk, store=store, threads=SimThreads(), clock=clock, turns=Turns()
+            PeerId(bytes(32)),
+            str(home),
+            disk=disk,
+            store=store,
+            naming=naming,
+            threads=SimThreads(),
+            clock=clock,
+            turns=Turns(),
         )
         spent_s, tidied = timed(lambda: trio.run(trash.tidy))
         assert not tidied.findings
         assert not tidied.note
         yield Count("tidying, once a day", "s", "objects", objects, spent_s)
+        spent_s = _ask_who_names(store, naming, names)
+        yield Count("does another object need a shard, and its removal", "s", "objects", objects, spent_s)
+
+
+def _ask_who_names(store: ShardStore, naming: Naming, names: Sequence[ObjectId]) -> float:
+    """Seconds for one of the duplicates of some objects: who names it, and that nobody else came meanwhile."""
+    subjects = names[:: len(names) // SUBJECTS][:SUBJECTS]
+    roots = [manifest_here(store.documents, name).extents[0].roots[0] for name in subjects]
+
+    def remove_all() -> None:
+        for name, root in zip(subjects, roots, strict=True):
+            known = naming.objects(root)
+            assert known == [name]
+            assert remove_unless_named(store, naming, root, known)
+
+    return timed(remove_all)[0] / len(subjects)
 
 
 def _held(store: ShardStore) -> list[ObjectId]:

@@ -28,6 +28,7 @@ from daemon.carebook import CareBook, CareEntry
 from daemon.dues import Dues
 from daemon.guests import remove_unless_named
 from daemon.naming import Naming, manifest_here
+from daemon.pages import ObjectPages
 from daemon.store import ShardStore
 from daemon.trash import Trash
 from daemon.turns import Turns
@@ -35,6 +36,7 @@ from erasure.scheme import Scheme
 from host.disk import RealDisk
 from tests.dht.people import FixedClock
 from tests.sim.threads import SimThreads
+from wire.messages import OBJECTS_PER_PAGE_MAX
 
 NOW_S = 1_790_000_000
 PERIOD_S = 7 * 86_400.0
@@ -234,6 +236,10 @@ def count_store(objects: int) -> Iterator[Count]:
         assert held == sorted(names)
         yield Count("list of what is held", "s", "objects", objects, spent_s)
         naming = Naming(store.documents)
+        pages = ObjectPages(store.documents, SimThreads(), page_max=OBJECTS_PER_PAGE_MAX)
+        spent_s, listed = timed(lambda: trio.run(list_pages, pages), times=2)
+        assert listed == sorted(names)
+        yield Count("the same asked for from afar, all pages", "s", "objects", objects, spent_s)
         trash = Trash(
             PeerId(bytes(32)),
             str(home),
@@ -250,6 +256,14 @@ def count_store(objects: int) -> Iterator[Count]:
         yield Count("tidying, once a day", "s", "objects", objects, spent_s)
         spent_s = _ask_who_names(store, naming, names)
         yield Count("does another object need a shard, and its removal", "s", "objects", objects, spent_s)
+
+
+async def list_pages(pages: ObjectPages) -> list[ObjectId]:
+    """All that is held, page by page."""
+    found: list[ObjectId] = []
+    while page := await pages.page(found[-1].raw if found else bytes(32)):
+        found += page
+    return found
 
 
 def _ask_who_names(store: ShardStore, naming: Naming, names: Sequence[ObjectId]) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 from anchor.manifest import object_id
@@ -141,26 +141,19 @@ class DocumentStore:
         except OSError as error:
             raise read_fault(error, f"{kind} {name.short}") from error
 
-    def names(self, kind: DocumentKind, *, after: bytes = b"", limit: int | None = None) -> tuple[ObjectId, ...]:
-        """Ids of the objects whose document is held, ascending, above ``after``. Foreign files are passed over."""
+    def names(self, kind: DocumentKind) -> tuple[ObjectId, ...]:
+        """Ids of the objects whose document is held, ascending. Foreign files are passed over. Raises CorruptError."""
         try:
             files = self._disk.list_folder(self._folder(kind))
         except OSError as error:
             raise read_fault(error, f"the list of {kind}s") from error
         found: list[ObjectId] = []
-        # Names are hexadecimal, so their order is that of the ids: a later page does not read the earlier ones' names.
-        start = bisect_left(files, after.hex())
-        for file in files[start:]:
-            if limit is not None and len(found) == limit:
-                break
+        # Names are hexadecimal, so their order is that of the ids.
+        for file in files:
             if file.endswith(PART_SUFFIX):
                 continue
-            try:
-                name = ObjectId.parse(file)
-            except MalformedIdError:
-                continue
-            if name.raw > after:
-                found.append(name)
+            with suppress(MalformedIdError):
+                found.append(ObjectId.parse(file))
         return tuple(found)
 
     def quarantine(self, kind: DocumentKind, name: ObjectId) -> bool:

@@ -239,7 +239,7 @@ def count_store(objects: int) -> Iterator[Count]:
         pages = ObjectPages(store.documents, SimThreads(), page_max=OBJECTS_PER_PAGE_MAX)
         spent_s, listed = timed(lambda: trio.run(list_pages, pages), times=2)
         assert listed == sorted(names)
-        yield Count("the same asked for from afar, all pages", "s", "objects", objects, spent_s)
+        yield Count("list of all objects, asked for page by page", "s", "objects", objects, spent_s)
         trash = Trash(
             PeerId(bytes(32)),
             str(home),

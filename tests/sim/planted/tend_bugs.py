@@ -35,7 +35,7 @@ MENDED = "every fault is found and mended"
 
 @plant(Schedule, "_visit", story="turn", bug="an object counts as looked at when its look begins", promise=TURNS)
 async def seen_too_early(self: Any, name: ObjectId) -> None:
-    await self._seen(name)
+    await self._seen(name, int(self._clock.now()))
     await self._sweeper.sweep([name], full=False, grace=True, by_order=False)
     await self._sweeper.anchor_counts(period_s=self._settings.period_s)
 

@@ -138,17 +138,16 @@ def guests_here(store: ShardStore, manifest: Manifest, me: PeerId) -> list[tuple
     return [(target.number, target.share) for target, held in zip(others, flags, strict=True) if held]
 
 
-def is_ours_by_any(store: ShardStore, me: PeerId, root: ShardRoot, names: Collection[ObjectId]) -> bool:
-    """Whether one of these objects' manifests gives the shard to this peer: equal content is stored once. Blocks.
+def ours_by_manifests(store: ShardStore, me: PeerId, names: Collection[ObjectId]) -> set[ShardRoot]:
+    """Roots of shards that these objects' manifests give to this peer: equal content is stored once. Blocks.
 
     Objects that are gone give nothing. Raises MoorageError when a manifest cannot be read: then nothing may be removed.
     """
+    found: set[ShardRoot] = set()
     for name in names:
         with suppress(NoSuchShardError):
-            shards = manifest_here(store.documents, name).shards()
-            if any(named == root and peer == me for _, _, named, peer in shards):
-                return True
-    return False
+            found.update(root for _, _, root, peer in manifest_here(store.documents, name).shards() if peer == me)
+    return found
 
 
 def remove_unless_named(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from itertools import islice
 
 from anchor.manifest import Manifest, parse_manifest
@@ -105,16 +105,17 @@ class Naming:
         self._named: NamedRoots | None = None
         self._unread: dict[ObjectId, None] = {}
         """Manifests that came since, or could not be read."""
-        self._renewals: list[dict[ObjectId, None]] = []
-        """For each reading of all that goes on: what came since it listed them."""
+        self._renewals: dict[int, dict[ObjectId, None]] = {}
+        """For each reading of all that goes on, by a number: what came since it began."""
+        self._begun = 0
         documents.watch(self._came)
 
     def _came(self, name: ObjectId) -> None:
         with self._mutex:
-            for unread in (self._unread, *self._renewals):
+            for unread in (self._unread, *tuple(self._renewals.values())):
                 unread[name] = None
 
-    def renewal(self) -> Iterator[None]:
+    def renewal(self) -> Generator[None]:
         """Read all manifests anew, one at each step: take a few in each job. Until the end, answers come from what was
         read before.
 
@@ -124,7 +125,9 @@ class Naming:
         named = NamedRoots()
         unread: dict[ObjectId, None] = {}
         with self._mutex:
-            self._renewals.append(unread)
+            self._begun += 1
+            number = self._begun
+            self._renewals[number] = unread
         try:
             for name in self._documents.names("manifest"):
                 try:
@@ -138,8 +141,8 @@ class Naming:
             with self._mutex:
                 self._named, self._unread = named, unread
         finally:
-            with self._mutex:
-                self._renewals = [other for other in self._renewals if other is not unread]
+            # Without the mutex: it may be given up by whoever holds it.
+            self._renewals.pop(number, None)
 
     @property
     def manifests(self) -> int:
@@ -149,9 +152,9 @@ class Naming:
     async def complete(self, threads: Threads) -> None:
         """Read all manifests, if nobody has. Raises as ``renewal``."""
         if self._named is None:
-            steps = self.renewal()
-            while await threads.disk(some, steps):
-                pass
+            with closing(self.renewal()) as steps:
+                while await threads.disk(some, steps):
+                    pass
 
     def _take_in(self) -> tuple[NamedRoots, MoorageError | None]:
         """All that was read, and why something could not be."""
@@ -185,6 +188,12 @@ class Naming:
         """Objects whose manifests may name the shard, all that do among them. Raises as ``unnamed``."""
         with self._mutex:
             return self._all_read().objects(root)
+
+    def objects_of_each(self, roots: Sequence[ShardRoot]) -> dict[ShardRoot, list[ObjectId]]:
+        """``objects`` for each of ``roots``. Raises as ``unnamed``."""
+        with self._mutex:
+            named = self._all_read()
+            return {root: named.objects(root) for root in roots}
 
     def readable(self, root: ShardRoot) -> list[ObjectId]:
         """Objects whose manifests name the shard, of those that can be read."""

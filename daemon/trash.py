@@ -6,7 +6,7 @@ All manifests are read for it, each time (``daemon.naming``).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar, TypeVarTuple, Unpack
@@ -80,9 +80,9 @@ class Trash:
     async def tidy(self) -> Tidied:
         """Set strays aside, count what is held, remove abandoned shards. A disk that refuses is left as it is."""
         try:
-            manifests = self._naming.renewal()
-            while await self._job(some, manifests):
-                pass
+            with closing(self._naming.renewal()) as manifests:
+                while await self._job(some, manifests):
+                    pass
             strays = await self._strays()
             await self._recount()
             removed, note = await self._abandoned()

@@ -15,7 +15,7 @@ from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
 from core.ports import Chance, Clock, Threads
 from daemon.decide import is_my_turn, place_in_order, superfluous
-from daemon.guests import Guests, is_ours_by_any, remove_damaged, remove_unless_named
+from daemon.guests import Guests, ours_by_manifests, remove_damaged, remove_unless_named
 from daemon.naming import Naming
 from daemon.repair import Mended, Repairer
 from daemon.scrub import Scrubbed, Scrubber
@@ -186,25 +186,30 @@ class Visitor:
 
     async def _remove_all(self, subject: Subject, doomed: Sequence[ShardState]) -> list[Finding]:
         """Remove what this peer holds in vain, but for what another object needs here."""
-        removed = [await self._remove(subject, state) for state in doomed]
-        return [finding for finding in removed if finding is not None]
-
-    async def _remove(self, subject: Subject, state: ShardState) -> Finding | None:
-        """Remove our copy of a shard once its other holder has shown its own."""
-        disk = self._threads.disk
+        if not doomed:
+            return []
         try:
             await self._naming.complete(self._threads)
-            known = await disk(self._naming.objects, state.root)
-            others = [name for name in known if name != subject.object]
-            if await disk(is_ours_by_any, self._store, self._me, state.root, others):
-                return None
+            known = await self._threads.disk(self._naming.objects_of_each, [state.root for state in doomed])
+            others = sorted({name for names in known.values() for name in names} - {subject.object})
+            needed = await self._threads.disk(ours_by_manifests, self._store, self._me, others)
+        except MoorageError:
+            # A manifest that cannot be read may name any of them.
+            return []
+        left = [state for state in doomed if state.root not in needed]
+        removed = [await self._remove(subject, state, known[state.root]) for state in left]
+        return [finding for finding in removed if finding is not None]
+
+    async def _remove(self, subject: Subject, state: ShardState, known: Sequence[ObjectId]) -> Finding | None:
+        """Remove our copy of a shard once its other holder has shown its own, unless others than ``known`` name it."""
+        try:
             if not await self._is_shown(subject, state):
                 return None
-            if not await disk(remove_unless_named, self._store, self._naming, state.root, known):
+            if not await self._threads.disk(remove_unless_named, self._store, self._naming, state.root, known):
                 return None
-            await disk(self._store.discard_quarantined, state.root)
+            await self._threads.disk(self._store.discard_quarantined, state.root)
         except MoorageError:
-            # It stays: one copy too many is no harm, one too few is. A manifest that cannot be read may name it.
+            # It stays: one copy too many is no harm, one too few is.
             return None
         return self._removed(subject, state, f"a duplicate: {state.holder.short} has it")
 

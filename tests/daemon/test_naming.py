@@ -12,7 +12,7 @@ from anchor.manifest import Manifest
 from core.errors import CorruptError, NoSuchShardError
 from core.ids import ObjectId, ShardRoot
 from daemon.documents import DocumentStore
-from daemon.guests import is_ours_by_any, remove_unless_named
+from daemon.guests import ours_by_manifests, remove_unless_named
 from daemon.naming import Naming, PrefixMap
 from daemon.store import ShardStore
 from tests.daemon.care_pool import CarePool, Put
@@ -67,6 +67,8 @@ def test_every_root_leads_to_the_objects_that_name_it(store: ShardStore, puts: S
             assert naming.objects(root) == naming.readable(root) == [put.object]
         assert naming.unnamed(roots_of(put.manifest)) == []
     assert naming.unnamed(roots_of(puts[3].manifest)) == roots_of(puts[3].manifest)
+    roots = [roots_of(put.manifest)[0] for put in puts]
+    assert [*naming.objects_of_each(roots).values()] == [[put.object] for put in puts[:3]] + [[]]
     for _ in range(3):
         keep(store.documents, puts[1])
     assert naming.objects(roots_of(puts[1].manifest)[0]) == [puts[1].object]
@@ -81,6 +83,9 @@ def test_what_comes_while_all_are_read_is_not_missed(store: ShardStore, puts: Se
     keep(store.documents, puts[1])
     # Taken in by what is used until then; what will be used knows of it, too.
     assert naming.unnamed([roots_of(puts[1].manifest)[0]]) == []
+    given_up = naming.renewal()
+    next(given_up)
+    given_up.close()
     list(steps)
     for put in puts[:2]:
         assert naming.objects(roots_of(put.manifest)[0]) == [put.object]
@@ -94,7 +99,7 @@ def test_a_manifest_that_went_is_forgotten_when_all_are_read_anew(store: ShardSt
     assert naming.objects(root) == [puts[0].object]
     assert naming.readable(root) == []
     peer = puts[0].holder(0, 0)
-    assert not is_ours_by_any(store, peer, root, naming.objects(root))
+    assert ours_by_manifests(store, peer, naming.objects(root)) == set()
     list(naming.renewal())
     assert naming.objects(root) == []
 

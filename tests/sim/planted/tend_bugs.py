@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -81,9 +82,8 @@ async def discarded_unseen(self: Any, name: ObjectId) -> list[Finding]:
 
 
 @plant(Visitor, "_remove", story="duplicate", bug="a copy is removed although the other is not proved", promise=LAST)
-async def removed_unproved(self: Any, subject: Subject, state: ShardState) -> Finding | None:
-    await self._naming.complete(self._threads)
-    if not await self._threads.disk(remove_unless_named, self._store, self._naming, state.root, [subject.object]):
+async def removed_unproved(self: Any, subject: Subject, state: ShardState, known: Sequence[ObjectId]) -> Finding | None:
+    if not await self._threads.disk(remove_unless_named, self._store, self._naming, state.root, known):
         return None
     return Finding(FindingKind.REMOVED, subject.object, self._me, state.extent, state.share, root=state.root)
 

@@ -150,11 +150,32 @@ class Naming:
         return len(self._named) if self._named is not None else 0
 
     async def complete(self, threads: Threads) -> None:
-        """Read all manifests, if nobody has. Raises as ``renewal``."""
+        """Read all manifests, if nobody has, and those that came since. Raises as ``renewal``."""
         if self._named is None:
             with closing(self.renewal()) as steps:
                 while await threads.disk(some, steps):
                     pass
+        while await threads.disk(self.catch_up):
+            pass
+
+    def catch_up(self) -> bool:
+        """Read some of the manifests that came, so that a question need not; whether there is more to do.
+
+        The mutex is not held meanwhile: whoever puts a manifest waits for it.
+        """
+        with self._mutex:
+            names = [*islice(self._unread, SLICE)] if self._named is not None else []
+        read = 0
+        for name in names:
+            # What cannot be read, or is not there, is left to the next question.
+            with suppress(MoorageError):
+                manifest = manifest_here(self._documents, name)
+                with self._mutex:
+                    if self._named is not None:
+                        self._named.add(name, manifest)
+                    self._unread.pop(name, None)
+                read += 1
+        return read == SLICE
 
     def _take_in(self) -> tuple[NamedRoots, MoorageError | None]:
         """All that was read, and why something could not be."""

@@ -83,6 +83,8 @@ class Trash:
             with closing(self._naming.renewal()) as manifests:
                 while await self._job(some, manifests):
                     pass
+            while await self._job(self._naming.catch_up):
+                pass
             strays = await self._strays()
             await self._recount()
             removed, note = await self._abandoned()

@@ -75,6 +75,21 @@ def test_every_root_leads_to_the_objects_that_name_it(store: ShardStore, puts: S
     assert naming.manifests == 3
 
 
+def test_what_came_is_read_before_the_question_and_what_cannot_be_read_keeps_nobody(puts: Sequence[Put]) -> None:
+    pool = CarePool(seed=9)
+    peer = pool.peers["peer-1"]
+    naming = filled(Naming(peer.store.documents))
+    for put in puts[:3]:
+        keep(peer.store.documents, put)
+    pool.flip(peer.home.path("manifests", str(puts[0].object)), 100)
+    assert not naming.catch_up()
+    assert naming.manifests == 2
+    with pytest.raises(CorruptError):
+        naming.unnamed([])
+    keep(peer.store.documents, puts[0])
+    assert naming.unnamed(roots_of(puts[0].manifest)) == []
+
+
 def test_what_comes_while_all_are_read_is_not_missed(store: ShardStore, puts: Sequence[Put]) -> None:
     naming = filled(Naming(store.documents))
     keep(store.documents, puts[0])

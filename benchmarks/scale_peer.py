@@ -30,6 +30,7 @@ from daemon.guests import remove_unless_named
 from daemon.naming import Naming, manifest_here
 from daemon.pages import ObjectPages
 from daemon.store import ShardStore
+from daemon.sweep import held_by
 from daemon.trash import Trash
 from daemon.turns import Turns
 from erasure.scheme import Scheme
@@ -232,7 +233,7 @@ def count_store(objects: int) -> Iterator[Count]:
         spent_s, _ = timed(book.load, times=3)
         yield Count("start: read the care book", "s", "objects", objects, spent_s)
         assert store.statistics().shards == 2 * objects
-        spent_s, held = timed(lambda: _held(store), times=3)
+        spent_s, held = timed(lambda: held_by(store.documents), times=3)
         assert held == sorted(names)
         yield Count("list of what is held", "s", "objects", objects, spent_s)
         naming = Naming(store.documents)
@@ -278,8 +279,3 @@ def _ask_who_names(store: ShardStore, naming: Naming, names: Sequence[ObjectId])
             assert remove_unless_named(store, naming, root, known)
 
     return timed(remove_all)[0] / len(subjects)
-
-
-def _held(store: ShardStore) -> list[ObjectId]:
-    """As ``daemon.sweep.Sweeper.held``."""
-    return sorted({*store.documents.names("manifest"), *store.documents.names("receipt")})

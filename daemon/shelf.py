@@ -122,7 +122,7 @@ class Shelf:
     async def _who_took_over(self, name: ObjectId, firsts: Sequence[PeerId]) -> list[PeerId]:
         """Whoever may have papers and is no first holder: those that announce shards, and all that are known."""
         announced = [record.peer for record in await self._directory.providers(name)]
-        return sorted({*announced, *self._known()} - {self._me, *firsts})
+        return sorted({*announced, *self._known()} - {self._me, *firsts}, key=lambda peer: peer.raw)
 
     async def _restore(
         self,

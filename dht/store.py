@@ -167,7 +167,7 @@ class RecordStore(IStorage):
         now = self._clock.now()
         found = [self._of[key][peer] for key in self._provided_by.get(peer, ())]
         kept = [item for item in found if isinstance(item, ProviderRecord) and now < item.expires_s]
-        return sorted(kept, key=lambda record: record.object)
+        return sorted(kept, key=lambda record: record.object.raw)
 
     def _all(self) -> list[Record]:
         return [record for held in self._of.values() for record in held.values()]

@@ -20,11 +20,12 @@ from typing import NamedTuple, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from anchor.audit import LeafIndex, check_log
+from anchor.audit import check_log
 from anchor.checkpoint import Checkpoint, parse_checkpoint
 from anchor.cosignature import verifier_of
 from anchor.cosigning import collect_cosignatures
 from anchor.files import disk_errors, folder_of, read_file, replace_file, replace_file_durably
+from anchor.leafindex import LeafIndex
 from anchor.merkle import EMPTY_ROOT, check_inclusion, inclusion_path, leaf_hash
 from anchor.note import TYPE_ED25519, Ed25519Signer, Signature, format_note, parse_note, verify_note
 from anchor.policy import parse_policy
@@ -94,7 +95,7 @@ class Log:
         self._signer = Ed25519Signer(self.origin, key)
         self.folder = origin_folder(folder, self.origin)
         self._witnesses = tuple(witnesses)
-        self._index = LeafIndex()
+        self._index = LeafIndex(disk, self._path("leaves"))
 
     @classmethod
     def create(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from anchor.audit import LeafIndex
+from anchor.leafindex import BLOCK_MIN, LeafIndex
 from anchor.merkle import HASH_BYTES
-from anchor.tiles import TILE_WIDTH
+from anchor.tiles import TILE_BYTES, TILE_HEIGHT, TILE_WIDTH, tile_levels
 from benchmarks.scale_growth import Count
+from benchmarks.scale_models import leaf_bytes
 from benchmarks.scale_peer import NOW_S, scratch_folder, timed
 from benchmarks.scale_pool import make_home
 from client.contents import ContentIndex, Named
@@ -23,7 +24,6 @@ from host.disk import RealDisk
 
 SCHEME = Scheme(4, 6)
 PLACEMENTS = 5
-FULL_TILE = bytes(TILE_WIDTH * HASH_BYTES)
 
 
 def candidates(peers: int) -> list[Candidate]:
@@ -91,20 +91,40 @@ def count_catalogue(objects: int) -> Iterator[Count]:
         yield Count("an object by the beginning of its id", "s", "objects", objects, spent_s)
 
 
+def equal_leaves(leaves: int) -> Callable[[str], bytes]:
+    """The tiles of a log whose leaves all have one hash: those of a level are equal, too."""
+    tile = bytes(TILE_BYTES)
+    levels = [tile]
+    while leaves >> TILE_HEIGHT * len(levels):
+        tile = tile_levels(tile)[-1][0] * TILE_WIDTH
+        levels.append(tile)
+
+    def read(path: str) -> bytes:
+        width = int(path.rpartition(".p/")[2]) if ".p/" in path else TILE_WIDTH
+        return levels[int(path.split("/")[1])][: width * HASH_BYTES]
+
+    return read
+
+
 def count_log(leaves: int) -> Iterator[Count]:
-    """What the first append of a process reads of a log of so many leaves; tiles come from memory."""
-    read_bytes = 0
+    """What the first append of a process reads of a log of so many leaves, or a few more, where it is most; tiles come
+    from memory."""
+    size = leaves if leaves < BLOCK_MIN else leaves // BLOCK_MIN * BLOCK_MIN + BLOCK_MIN - 1
+    tile, read_bytes = equal_leaves(size), 0
 
     def read(path: str) -> bytes:
         nonlocal read_bytes
-        width = int(path.rpartition(".p/")[2]) if ".p/" in path else TILE_WIDTH
-        read_bytes += width * HASH_BYTES
-        return FULL_TILE[: width * HASH_BYTES]
+        read_bytes += len(tile(path))
+        return tile(path)
 
-    index = LeafIndex()
-    spent_s, found = timed(lambda: index.find(read, leaves, [b"\1" * HASH_BYTES]))
-    assert not found
-    yield Count(
-        "`put`: leaves' hashes read from the own log", "bytes", "objects", leaves, read_bytes, leaves * HASH_BYTES
-    )
+    with scratch_folder() as folder:
+
+        def find() -> None:
+            assert not LeafIndex(RealDisk(), f"{folder}/leaves").find(read, size, [b"\1" * HASH_BYTES])
+
+        made_s, _ = timed(find)
+        read_bytes = 0
+        spent_s, _ = timed(find)
+    yield Count("`put`: leaves' hashes read from the own log", "bytes", "objects", leaves, read_bytes, leaf_bytes(size))
     yield Count("`put`: time for that", "s", "objects", leaves, spent_s)
+    yield Count("index of the own log's leaves, made anew", "s", "objects", leaves, made_s)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import comb, log
 
+from anchor.leafindex import BLOCK_MIN, blocks_of
+from anchor.merkle import HASH_BYTES
+from anchor.tiles import TILE_BYTES
+
 K = 20
 """``DhtConfig.k``."""
 
@@ -75,6 +79,12 @@ def look_questions(holders: int, chunks_of_shards: Sequence[int], *, samples: in
         chunks_of_shards: for each extent, the index's too, how many chunks it has.
     """
     return (holders - 1) * (2 + sum(min(samples, chunks) for chunks in chunks_of_shards))
+
+
+def leaf_bytes(leaves: int) -> int:
+    """Bytes of hashes that the first append of a process reads of its log: the leaves of no block, and a tile for the
+    root of each block (``anchor.leafindex``)."""
+    return leaves % BLOCK_MIN * HASH_BYTES + len(blocks_of(leaves)) * TILE_BYTES
 
 
 def roll_calls_until_asked(peers: int, *, asked: int) -> float:

@@ -26,17 +26,24 @@ from core.ids import ObjectId, PeerId, PoolId, ShardRoot
 from core.ports import Buffer, FileStat
 from daemon.carebook import CareBook, CareEntry
 from daemon.dues import Dues
+from daemon.guests import remove_unless_named
+from daemon.naming import Naming, manifest_here
+from daemon.pages import ObjectPages
 from daemon.store import ShardStore
+from daemon.sweep import held_by
 from daemon.trash import Trash
 from daemon.turns import Turns
 from erasure.scheme import Scheme
 from host.disk import RealDisk
 from tests.dht.people import FixedClock
 from tests.sim.threads import SimThreads
+from wire.messages import OBJECTS_PER_PAGE_MAX
 
 NOW_S = 1_790_000_000
 PERIOD_S = 7 * 86_400.0
 SCHEME = Scheme(4, 6)
+# Objects of which a duplicate is removed.
+SUBJECTS = 50
 MEMORY_FOLDER = "/dev/shm"
 
 T = TypeVar("T")
@@ -226,18 +233,49 @@ def count_store(objects: int) -> Iterator[Count]:
         spent_s, _ = timed(book.load, times=3)
         yield Count("start: read the care book", "s", "objects", objects, spent_s)
         assert store.statistics().shards == 2 * objects
-        spent_s, held = timed(lambda: _held(store), times=3)
+        spent_s, held = timed(lambda: held_by(store.documents), times=3)
         assert held == sorted(names)
         yield Count("list of what is held", "s", "objects", objects, spent_s)
+        naming = Naming(store.documents)
+        pages = ObjectPages(store.documents, SimThreads(), page_max=OBJECTS_PER_PAGE_MAX)
+        spent_s, listed = timed(lambda: trio.run(list_pages, pages), times=2)
+        assert listed == sorted(names)
+        yield Count("list of all objects, asked for page by page", "s", "objects", objects, spent_s)
         trash = Trash(
-            PeerId(bytes(32)), str(home), disk=disk, store=store, threads=SimThreads(), clock=clock, turns=Turns()
+            PeerId(bytes(32)),
+            str(home),
+            disk=disk,
+            store=store,
+            naming=naming,
+            threads=SimThreads(),
+            clock=clock,
+            turns=Turns(),
         )
         spent_s, tidied = timed(lambda: trio.run(trash.tidy))
         assert not tidied.findings
         assert not tidied.note
         yield Count("tidying, once a day", "s", "objects", objects, spent_s)
+        spent_s = _ask_who_names(store, naming, names)
+        yield Count("does another object need a shard, and its removal", "s", "objects", objects, spent_s)
 
 
-def _held(store: ShardStore) -> list[ObjectId]:
-    """As ``daemon.sweep.Sweeper.held``."""
-    return sorted({*store.documents.names("manifest"), *store.documents.names("receipt")})
+async def list_pages(pages: ObjectPages) -> list[ObjectId]:
+    """All that is held, page by page."""
+    found: list[ObjectId] = []
+    while page := await pages.page(found[-1].raw if found else bytes(32)):
+        found += page
+    return found
+
+
+def _ask_who_names(store: ShardStore, naming: Naming, names: Sequence[ObjectId]) -> float:
+    """Seconds for one of the duplicates of some objects: who names it, and that nobody else came meanwhile."""
+    subjects = names[:: len(names) // SUBJECTS][:SUBJECTS]
+    roots = [manifest_here(store.documents, name).extents[0].roots[0] for name in subjects]
+
+    def remove_all() -> None:
+        for name, root in zip(subjects, roots, strict=True):
+            known = naming.objects(root)
+            assert known == [name]
+            assert remove_unless_named(store, naming, root, known)
+
+    return timed(remove_all)[0] / len(subjects)

@@ -53,7 +53,7 @@ async def examine(
     scheme = manifest.scheme
     challenger = Challenger(asker, scheme, chance, full=full, samples=1 if full else samples)
     papers = Papers(asker, threads, object_id, manifest.pool)
-    look = Look(asker, directory, object_id, manifest, challenger, papers, own)
+    look = Look(asker, directory, threads, object_id, manifest, challenger, papers, own)
     await look.first_holders()
     if look.lost():
         await look.others()

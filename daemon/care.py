@@ -8,7 +8,6 @@ from typing import Protocol
 
 import trio
 
-from anchor.manifest import parse_manifest
 from client.asker import Asker, Directory
 from client.home import Home
 from client.lastlook import LastLook
@@ -23,8 +22,9 @@ from daemon.guests import Guests, Publisher
 from daemon.jobs import Jobs
 from daemon.journal import Fact, Journal, Note
 from daemon.loopback import Loopback
+from daemon.naming import Naming
 from daemon.ownlog import OwnLog
-from daemon.pace import Pace
+from daemon.pace import Pace, Traffic
 from daemon.repair import Repairer
 from daemon.rollcall import RollCall
 from daemon.schedule import Schedule
@@ -54,21 +54,6 @@ def local_minute_of_day(time_s: float) -> int:
     """Minutes since midnight in the host's time zone."""
     local = datetime.fromtimestamp(time_s, tz=UTC).astimezone()
     return local.hour * 60 + local.minute
-
-
-class Traffic:
-    """How long nobody has been served, from a counter of requests."""
-
-    def __init__(self, served: Callable[[], int]) -> None:
-        self._served = served
-        self._last = served()
-        self._changed_at = float("-inf")
-
-    def quiet_s(self) -> float:
-        now = self._served()
-        if now != self._last:
-            self._last, self._changed_at = now, trio.current_time()
-        return trio.current_time() - self._changed_at
 
 
 def _swept(order: StartJob, report: SweepReport) -> Note:
@@ -129,6 +114,7 @@ class Care:
             journal=journal,
         )
         self._turns = Turns()
+        self._naming = Naming(store.documents)
         # What somebody waits for runs as fast as it can; what nobody asked for stands back.
         self._at_once = self._sweeper(Pace(0.0), Pace(0.0), self._asker, Turns(), OBJECTS_AT_ONCE)
         quiet_s = Traffic(served).quiet_s
@@ -203,6 +189,7 @@ class Care:
             scrubber=Scrubber(store, threads, reading, self._me, turns),
             repairer=repairer,
             guests=self._guests,
+            naming=self._naming,
             silence=self._silence,
             grace_s=self._settings.repair.grace_s,
             samples=self._settings.sweep.samples,
@@ -216,15 +203,26 @@ class Care:
             clock=clock,
             chance=ports.chance,
             visitor=visitor,
-            trash=Trash(
-                self._me, self._home.folder, disk=ports.disk, store=store, threads=threads, clock=clock, turns=turns
-            ),
+            trash=self._trash(turns),
             journal=self._journal,
             book=self._book,
             silence=self._silence,
             silence_path=self._home.path(SILENCE_FILE),
             tally=self._tally,
             objects_at_once=at_once,
+        )
+
+    def _trash(self, turns: Turns) -> Trash:
+        ports = self._ports
+        return Trash(
+            self._me,
+            self._home.folder,
+            disk=ports.disk,
+            store=self._store,
+            naming=self._naming,
+            threads=ports.threads,
+            clock=ports.clock,
+            turns=turns,
         )
 
     def _was_whole(self, name: ObjectId) -> bool:
@@ -301,16 +299,11 @@ class Care:
         suspects = self._store.suspects()
         if not suspects:
             return []
-        return [
-            name
-            for name in await self._by_and_by.held()
-            if await self._ports.threads.disk(self._names_any, name, suspects)
-        ]
-
-    def _names_any(self, name: ObjectId, roots: dict[ShardRoot, str]) -> bool:
         try:
-            manifest = parse_manifest(self._store.documents.get("manifest", name), expected=name)
+            await self._naming.complete(self._ports.threads)
         except MoorageError:
-            # Its own turn finds out what is wrong with it.
-            return False
-        return any(root in roots for _, _, root, _ in manifest.shards())
+            # A manifest went while it was read, or the disk is away: they are suspects still.
+            self._schedule.suspect()
+            return []
+        found = [await self._ports.threads.disk(self._naming.readable, root) for root in suspects]
+        return sorted({name for names in found for name in names})

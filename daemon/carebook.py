@@ -118,10 +118,10 @@ class CareBook:
         while self._news:
             yield self._news.popleft()
 
-    def seen(self, name: ObjectId, began_s: int) -> None:
-        """Put the object at the end of the queue, if its look, which began then, has not done so."""
+    def seen(self, name: ObjectId, began_s: int, now_s: int) -> None:
+        """Put the object at the end of the queue, if its look, which began then and has ended, has not done so."""
         entry = self._entries.get(name)
-        if entry is not None and entry.checked_s < began_s:
+        if entry is not None and not began_s <= entry.checked_s <= now_s:
             self.note(name, replace(entry, checked_s=began_s, again=False))
 
     def summary(self, names: Sequence[ObjectId]) -> CareSummary:

@@ -10,6 +10,7 @@ from core.errors import CorruptError, NewerVersionError, ProtocolError, RefusedE
 from core.ids import ObjectId, ShardRoot
 from core.ports import Identity, Threads
 from daemon.documents import DocumentKind
+from daemon.pages import ObjectPages
 from daemon.store import ShardStore
 from wire.messages import (
     OBJECTS_PER_PAGE_MAX,
@@ -94,6 +95,7 @@ class Desk:
         self._store = store
         self._threads = threads
         self._handlers = handlers
+        self._pages = ObjectPages(store.documents, threads, page_max=OBJECTS_PER_PAGE_MAX)
         self._scans = trio.CapacityLimiter(SCANS_AT_ONCE)
 
     async def answer(self, remote: Identity, message: Message) -> Message:
@@ -157,10 +159,7 @@ class Desk:
             case GetReceipt():
                 return Blob(await self._threads.disk(documents.get, "receipt", message.object))
             case ListObjects():
-                return Objects(await self._threads.disk(self._page, message.after))
-
-    def _page(self, after: bytes) -> tuple[ObjectId, ...]:
-        return self._store.documents.names("manifest", after=after, limit=OBJECTS_PER_PAGE_MAX)
+                return Objects(await self._pages.page(message.after))
 
     async def _keep(self, kind: DocumentKind, message: StoreManifest | StoreReceipt) -> Done:
         data = bytes(message.body)

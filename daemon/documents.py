@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 from anchor.manifest import object_id
@@ -25,6 +26,10 @@ def _max_bytes(kind: DocumentKind) -> int:
     return MANIFEST_MAX_BYTES if kind == "manifest" else RECEIPT_MAX_BYTES
 
 
+def _nobody(name: ObjectId) -> None:
+    del name
+
+
 class DocumentStore:
     """All methods are jobs for ``Threads.disk``, safe in several threads at once."""
 
@@ -39,6 +44,7 @@ class DocumentStore:
         self._mutex = new_mutex()
         self._writes = 0
         self._bytes = 0
+        self._watch: Callable[[ObjectId], None] = _nobody
 
     def _folder(self, kind: DocumentKind) -> str:
         return self._folders.manifests if kind == "manifest" else self._folders.receipts
@@ -66,6 +72,10 @@ class DocumentStore:
     def _use(self, size_bytes: int) -> None:
         self._bytes += size_bytes
         self._space.use(size_bytes)
+
+    def watch(self, came: Callable[[ObjectId], None]) -> None:
+        """Have ``came`` called with each manifest that is put, before anybody is told that it is held."""
+        self._watch = came
 
     def clean(self) -> None:
         """Delete what a crash left half written, before the first ``put``. Raises OSError.
@@ -100,6 +110,9 @@ class DocumentStore:
                 self._use(len(data) - before)
         finally:
             self._space.end(reservation)
+            if kind == "manifest":
+                # Also when it failed: it may have its name all the same.
+                self._watch(name)
 
     def get(self, kind: DocumentKind, name: ObjectId) -> bytes:
         """The document's bytes; a manifest's have been compared with its name.
@@ -128,26 +141,19 @@ class DocumentStore:
         except OSError as error:
             raise read_fault(error, f"{kind} {name.short}") from error
 
-    def names(self, kind: DocumentKind, *, after: bytes = b"", limit: int | None = None) -> tuple[ObjectId, ...]:
-        """Ids of the objects whose document is held, ascending, above ``after``. Foreign files are passed over."""
+    def names(self, kind: DocumentKind) -> tuple[ObjectId, ...]:
+        """Ids of the objects whose document is held, ascending. Foreign files are passed over. Raises CorruptError."""
         try:
             files = self._disk.list_folder(self._folder(kind))
         except OSError as error:
             raise read_fault(error, f"the list of {kind}s") from error
         found: list[ObjectId] = []
-        # Names are hexadecimal, so their order is that of the ids: a later page does not read the earlier ones' names.
-        start = bisect_left(files, after.hex())
-        for file in files[start:]:
-            if limit is not None and len(found) == limit:
-                break
+        # Names are hexadecimal, so their order is that of the ids.
+        for file in files:
             if file.endswith(PART_SUFFIX):
                 continue
-            try:
-                name = ObjectId.parse(file)
-            except MalformedIdError:
-                continue
-            if name.raw > after:
-                found.append(name)
+            with suppress(MalformedIdError):
+                found.append(ObjectId.parse(file))
         return tuple(found)
 
     def quarantine(self, kind: DocumentKind, name: ObjectId) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -37,6 +37,8 @@ class Dues:
         self._heap: list[tuple[float, int, ObjectId]] = []
         self._hurried: set[ObjectId] = set()
         """Objects, not a time: clocks are set back, and all looks would seem to be older than it."""
+        self._drawn: dict[ObjectId, tuple[int, float]] = {}
+        """For objects that were looked at in the future: when they are said to have been, and when we take it to be."""
 
     @property
     def places(self) -> int:
@@ -47,6 +49,22 @@ class Dues:
         """These are due at once, the weakest first."""
         self._hurried = set(names)
         self._rebuild()
+
+    def draw(self, seen_s: Mapping[ObjectId, float]) -> None:
+        """These, and no others, are noted as looked at in the future: their clock was wrong, or is. Take them as looked
+        at then instead, until they are noted anew or the clock is set again. Who was drawn keeps what it has."""
+        for name in sorted(self._drawn.keys() - seen_s.keys()):
+            del self._drawn[name]
+            self._add(name)
+        for name, instead_s in seen_s.items():
+            entry, drawn = self._book.get(name), self._drawn.get(name)
+            if entry is not None and (drawn is None or drawn[0] != entry.checked_s):
+                self._drawn[name] = (entry.checked_s, instead_s)
+                self._add(name)
+
+    def _seen_s(self, name: ObjectId, entry: CareEntry) -> float:
+        drawn = self._drawn.get(name)
+        return drawn[1] if drawn is not None and drawn[0] == entry.checked_s else float(entry.checked_s)
 
     def _rebuild(self) -> None:
         self._heap = [self._place(name, entry) for name, entry in self._book.entries().items()]
@@ -70,7 +88,7 @@ class Dues:
             entry = self._book.get(name)
             if entry is not None and self._heap[0] == self._place(name, entry):
                 # After a clock was set back, what was seen in the future was seen now.
-                return Turn(name, self._due_s(name, entry, min(float(entry.checked_s), now_s)))
+                return Turn(name, self._due_s(name, entry, min(self._seen_s(name, entry), now_s)))
             heappop(self._heap)
         return None
 
@@ -83,7 +101,7 @@ class Dues:
             self._rebuild()
 
     def _place(self, name: ObjectId, entry: CareEntry) -> tuple[float, int, ObjectId]:
-        return self._due_s(name, entry, float(entry.checked_s)), entry.spare, name
+        return self._due_s(name, entry, self._seen_s(name, entry)), entry.spare, name
 
     def _due_s(self, name: ObjectId, entry: CareEntry, seen_s: float) -> float:
         if name in self._hurried:

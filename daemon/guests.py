@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Protocol
 
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from anchor.manifest import Manifest, parse_manifest
+from anchor.manifest import Manifest
 from client.challenge import targets_of
-from core.errors import MoorageError
+from core.errors import MoorageError, NoSuchShardError
 from core.ids import ObjectId, PeerId, ShardRoot
 from core.ports import Clock, Identity, Threads
+from daemon.naming import Naming, manifest_here
 from daemon.store import ShardStore
 from dht.records import ProviderRecord, make_provider_record
 
@@ -123,7 +125,7 @@ class Guests:
             return
 
     def _find(self, name: ObjectId) -> list[tuple[int, int]]:
-        return guests_here(self._store, _manifest_here(self._store, name), self._me.peer)
+        return guests_here(self._store, manifest_here(self._store.documents, name), self._me.peer)
 
 
 def guests_here(store: ShardStore, manifest: Manifest, me: PeerId) -> list[tuple[int, int]]:
@@ -139,26 +141,24 @@ def guests_here(store: ShardStore, manifest: Manifest, me: PeerId) -> list[tuple
 def ours_by_manifests(store: ShardStore, me: PeerId, names: Collection[ObjectId]) -> set[ShardRoot]:
     """Roots of shards that these objects' manifests give to this peer: equal content is stored once. Blocks.
 
-    Raises MoorageError when a manifest cannot be read: then nothing may be removed.
+    Objects that are gone give nothing. Raises MoorageError when a manifest cannot be read: then nothing may be removed.
     """
     found: set[ShardRoot] = set()
     for name in names:
-        found.update(root for _, _, root, peer in _manifest_here(store, name).shards() if peer == me)
+        with suppress(NoSuchShardError):
+            found.update(root for _, _, root, peer in manifest_here(store.documents, name).shards() if peer == me)
     return found
 
 
-def remove_unless_named(store: ShardStore, root: ShardRoot, names: Collection[ObjectId]) -> bool:
-    """Remove the shard unless a manifest that came after ``names`` were listed names it. Blocks.
+def remove_unless_named(
+    store: ShardStore, naming: Naming, root: ShardRoot, known: Collection[ObjectId] = frozenset()
+) -> bool:
+    """Remove the shard unless a manifest other than the ``known`` names it: one that came meanwhile. Blocks.
 
     Its put asks for the shard after it stored the manifest: either it finds the shard gone and sends it again, or we
     find the manifest here. Raises as ``ShardStore.remove``, and when a manifest cannot be read.
     """
-
-    def named_meanwhile() -> bool:
-        came = sorted(set(store.documents.names("manifest")) - set(names))
-        return any(named == root for name in came for _, _, named, _ in _manifest_here(store, name).shards())
-
-    return store.remove(root, unless=named_meanwhile)
+    return store.remove(root, unless=lambda: not set(naming.objects(root)) <= set(known))
 
 
 def remove_damaged(store: ShardStore, root: ShardRoot) -> bool:
@@ -171,7 +171,3 @@ def remove_damaged(store: ShardStore, root: ShardRoot) -> bool:
         return False
     store.discard_quarantined(root)
     return True
-
-
-def _manifest_here(store: ShardStore, name: ObjectId) -> Manifest:
-    return parse_manifest(store.documents.get("manifest", name), expected=name)

@@ -24,6 +24,9 @@ from wire.messages import Ping, StoreManifest, StoreReceipt
 ASKED_MAX = 64
 # Each may need a connection of its own; the usual limit of a process is 1,024 open files.
 AT_ONCE = 256
+# Where all are asked, whoever answered so lately is not asked again: after a disaster many objects have no home, and
+# each would have the whole pool called. One that died meanwhile fails a repair, which then does without it.
+ANSWERED_S = 600.0
 
 
 class Hands:
@@ -32,15 +35,35 @@ class Hands:
         self._directory = directory
         self._store = store
         self._threads = threads
+        self._answered: dict[PeerId, float] = {}
+        """When each did, less than ANSWERED_S ago."""
 
     def known(self, silent: Collection[PeerId]) -> list[PeerRecord]:
         """Everybody whose record is held, less those that were just found ``silent``."""
         return [record for record in self._directory.known_peers() if record.peer not in silent]
 
-    async def candidates(self, records: Collection[PeerRecord]) -> list[Candidate]:
-        """Those of ``records`` that answer now."""
-        answered = await who_answers(self._asker, [record.peer for record in records], at_once=AT_ONCE)
-        return [candidate_of(record) for record in records if record.peer in answered]
+    async def nearest(
+        self, name: ObjectId, records: Collection[PeerRecord], holders: Collection[PeerId]
+    ) -> list[PeerRecord]:
+        """``nearest_candidates``, which takes a tenth of a second in a pool of ten thousand."""
+        return await self._threads.cpu(nearest_candidates, name, records, holders)
+
+    async def candidates(self, records: Collection[PeerRecord], *, anew: bool = True) -> list[Candidate]:
+        """Those of ``records`` that answer now; unless ``anew``, those too that did within ANSWERED_S."""
+        began = trio.current_time()
+        self._answered = {peer: at for peer, at in self._answered.items() if began - at < ANSWERED_S}
+        asked = [record.peer for record in records if anew or record.peer not in self._answered]
+        answered = await who_answers(self._asker, asked, at_once=AT_ONCE)
+        for peer in asked:
+            if peer in answered:
+                self._answered[peer] = began
+            else:
+                self._answered.pop(peer, None)
+        return [candidate_of(record) for record in records if record.peer in self._answered]
+
+    def doubt(self, peer: PeerId) -> None:
+        """It has just failed: it is asked again before it counts as there."""
+        self._answered.pop(peer, None)
 
     async def store_papers(self, subject: Subject, peer: PeerId) -> None:
         """Receipt, then manifest, durably at ``peer``: the one may have to vouch for the other. Raises MoorageError."""
@@ -72,18 +95,19 @@ class Hands:
 async def who_answers(asker: Asker, peers: Collection[PeerId], *, at_once: int) -> set[PeerId]:
     """Those that answer a ping now. Hung ones cost one patience."""
     answered: set[PeerId] = set()
-    limit = trio.CapacityLimiter(at_once)
+    left = iter(peers)
 
-    async def ping(peer: PeerId) -> None:
-        # Not to be there is an answer too.
-        async with limit:
+    async def ping_some() -> None:
+        for peer in left:
+            # Not to be there is an answer too.
             with suppress(MoorageError):
                 await asker.request(peer, Ping())
                 answered.add(peer)
 
+    # Not a task for each: thousands that begin at once would hold up all others.
     async with open_crew() as crew:
-        for peer in peers:
-            crew.start_soon(ping, peer)
+        for _ in range(min(at_once, len(peers))):
+            crew.start_soon(ping_some)
     return answered
 
 

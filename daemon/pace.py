@@ -60,3 +60,18 @@ class Pace:
             while quiet_s < QUIET_S:
                 await trio.sleep(max(0.05, QUIET_S - quiet_s))
                 quiet_s = self._quiet_s()
+
+
+class Traffic:
+    """How long nobody has been served, from a counter of requests."""
+
+    def __init__(self, served: Callable[[], int]) -> None:
+        self._served = served
+        self._last = served()
+        self._changed_at = float("-inf")
+
+    def quiet_s(self) -> float:
+        now = self._served()
+        if now != self._last:
+            self._last, self._changed_at = now, trio.current_time()
+        return trio.current_time() - self._changed_at

@@ -14,7 +14,7 @@ from core.findings import Finding, FindingKind
 from core.ids import PeerId
 from core.ports import Clock, Threads
 from daemon.decide import Circumstances, Rebuild, RepairPlan, not_repaired, plan_repairs
-from daemon.hands import Hands, nearest_candidates
+from daemon.hands import Hands
 from daemon.pace import Pace
 from daemon.rebuild import Rebuilder, Rebuilt
 from daemon.store import ShardStore
@@ -87,7 +87,15 @@ class Repairer:
         """
         rebuilder = Rebuilder(self._asker, self._threads, self._pace, subject.object, subject.manifest, near=self._me)
         work = _Work(
-            self._me, self._hands, rebuilder, subject, examination, given_up, self._turns, everywhere=everywhere
+            self._me,
+            self._hands,
+            self._threads,
+            rebuilder,
+            subject,
+            examination,
+            given_up,
+            self._turns,
+            everywhere=everywhere,
         )
         if everywhere:
             await work.restore_papers(examination.findings)
@@ -100,7 +108,7 @@ class Repairer:
                 await self._relocations.moved(subject, leaves)
         except MoorageError as error:
             work.complain(f"a relocation is not anchored: {error}")
-        return work.result()
+        return await work.result()
 
 
 class _Work:
@@ -110,6 +118,7 @@ class _Work:
         self,
         me: PeerId,
         hands: Hands,
+        threads: Threads,
         rebuilder: Rebuilder,
         subject: Subject,
         examination: Examination,
@@ -120,6 +129,7 @@ class _Work:
     ) -> None:
         self._me = me
         self._hands = hands
+        self._threads = threads
         self._rebuilder = rebuilder
         self._subject = subject
         self._given_up = given_up
@@ -181,14 +191,14 @@ class _Work:
         moves = any(not state.ok and state.holder in leaving for state in states)
         if moves and self._everywhere and self._candidates is None:
             await self._ask_around(states)
-        plan = self._plan_for(states)
+        plan = await self._plan_for(states)
         if not self._everywhere:
             return plan.only(self._me).rebuilds
         if plan.homeless and not self._asked_all:
             # The few that were asked stand too close together, or too few of them answered.
             self._asked_all = True
             await self._ask_around(states)
-            plan = self._plan_for(states)
+            plan = await self._plan_for(states)
         return plan.rebuilds
 
     async def _ask_around(self, states: Sequence[ShardState]) -> None:
@@ -196,13 +206,16 @@ class _Work:
         records = known = self._hands.known(silent)
         if not self._asked_all:
             holders = {state.holder for state in states}
-            records = nearest_candidates(self._subject.object, known, holders)
+            records = await self._hands.nearest(self._subject.object, known, holders)
             self._asked_all = len(records) == len(known)
-        self._candidates = await self._hands.candidates(records)
+            self._candidates = await self._hands.candidates(records)
+        else:
+            self._candidates = await self._hands.candidates(records, anew=False)
 
-    def _plan_for(self, states: Sequence[ShardState]) -> RepairPlan:
-        now = Circumstances(self._candidates or (), self._given_up, self._unfit)
-        return plan_repairs(self._subject.object, self._subject.manifest, states, now)
+    async def _plan_for(self, states: Sequence[ShardState]) -> RepairPlan:
+        """In a pool of ten thousand that were all asked, each lost share takes 50 ms."""
+        now = Circumstances(self._candidates or (), self._given_up, frozenset(self._unfit))
+        return await self._threads.cpu(plan_repairs, self._subject.object, self._subject.manifest, states, now)
 
     def _state(self, rebuild: Rebuild, share: int) -> ShardState:
         return self._states[rebuild.extent, share]
@@ -215,7 +228,7 @@ class _Work:
                 if peer != state.holder:
                     await self._hands.store_papers(self._subject, peer)
             except MoorageError:
-                self._unfit.add(peer)
+                self._refused_by(peer)
                 return False
             # One that has good shares stays where they can be read, until the new one takes its place: others may fail.
             if peer == self._me and state.status is Status.CORRUPT and state.good_but_for() is None:
@@ -241,7 +254,11 @@ class _Work:
             if isinstance(error, CorruptError):
                 self._failed[rebuild.extent] = error
             else:
-                self._unfit.add(rebuild.targets[share])
+                self._refused_by(rebuild.targets[share])
+
+    def _refused_by(self, peer: PeerId) -> None:
+        self._unfit.add(peer)
+        self._hands.doubt(peer)
 
     def _note_written(self, state: ShardState, peer: PeerId) -> None:
         subject = self._subject
@@ -274,11 +291,11 @@ class _Work:
         finding = Finding(FindingKind.UNREPAIRABLE, self._subject.object, extent=extent, detail=detail)
         self._undone.append(finding)
 
-    def result(self) -> Mended:
+    async def result(self) -> Mended:
         for number, error in sorted(self._failed.items()):
             self.complain(str(error), number)
         states = [state for state in self._states.values() if state.extent not in self._failed]
-        left = self._plan_for(states)
+        left = await self._plan_for(states)
         if self._everywhere:
             self._undone += not_repaired(self._subject.object, self._subject.manifest, left)
         return Mended(

@@ -70,6 +70,6 @@ class RollCall:
         # record has expired, which may be sooner than the grace ends. Afterwards it says itself that it is back.
         silent = [peer for peer in self._silence.silent() if peer in known or peer not in gone]
         peers = self._some(silent, ASKED_MAX // 2)
-        peers += self._some(sorted(known - set(peers)), ASKED_MAX - len(peers))
+        peers += self._some(sorted(known - set(peers), key=lambda peer: peer.raw), ASKED_MAX - len(peers))
         answered = await who_answers(self._asker, peers, at_once=AT_ONCE)
         self._silence.note(answered, set(peers) - answered, self._clock.now())

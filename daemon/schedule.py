@@ -26,6 +26,8 @@ WAKE_MAX_S = 600.0
 # Listing what is held takes seconds where millions of objects are; a new one needs its turn within a period only.
 LIST_EVERY_MAX_S = 600.0
 LISTS_PER_PERIOD = 64
+# A clock that was ahead by less puts a look off by less.
+FUTURE_MIN_S = 3600.0
 # Tidying reads 64 bytes of each shard; what is abandoned shall not stay much longer than the day it is given.
 TIDY_EVERY_MAX_S = 86_400.0
 # Somebody who saw the damage may be mending it this very moment.
@@ -105,6 +107,8 @@ class Schedule:
             await self._take_in()
             now_s = self._clock.now()
             turn = self._dues.first(now_s)
+            # As with looks: a clock that was ahead puts nothing off until then.
+            self._tidy_at_s = min(self._tidy_at_s, now_s + self._tidy_every_s)
             if now_s >= self._tidy_at_s:
                 self._tidy_at_s = now_s + self._tidy_every_s
                 await self._sweeper.tidy()
@@ -118,7 +122,7 @@ class Schedule:
     async def _take_in(self) -> None:
         """What is new, what a reader met, and that all are in a hurry. Raises MoorageError for a sick disk."""
         if self._hurry or trio.current_time() >= self._list_at:
-            await self._threads.disk(self._enrol, await self._sweeper.held())
+            self._dues.draw(await self._threads.disk(self._enrol, await self._sweeper.held()))
             self._list_at = trio.current_time() + self._list_every_s
         if self._hurry:
             # Not before all are enrolled.
@@ -146,17 +150,23 @@ class Schedule:
     async def _seen(self, name: ObjectId, began_s: int) -> None:
         # On a disk that takes no writes the book knows it until the daemon ends: what is there is looked after.
         with suppress(OSError):
-            await self._threads.disk(self._book.seen, name, began_s)
+            await self._threads.disk(self._book.seen, name, began_s, int(self._clock.now()))
 
-    def _enrol(self, names: Sequence[ObjectId]) -> None:
-        """Give new objects a turn within the period; forget those that are gone."""
+    def _enrol(self, names: Sequence[ObjectId]) -> dict[ObjectId, float]:
+        """Give new objects a turn within the period; forget those that are gone. Turns for those that are noted as
+        looked at in the future: the clock was wrong then, and would else put them off until then."""
         known = self._book.entries()
         now_s = self._clock.now()
         period_s = self._settings.period_s
         new = [name for name in names if name not in known]
-        turns = {name: CareEntry(int(now_s - self._random.uniform(0.0, period_s)), 0, None, 0) for name in new}
+
+        def draw() -> float:
+            return now_s - self._random.uniform(0.0, period_s)
+
+        turns = {name: CareEntry(int(draw()), 0, None, 0) for name in new}
         with suppress(OSError):
             self._book.note_all(turns)
         for name in sorted(known.keys() - set(names)):
             with suppress(OSError):
                 self._book.forget(name)
+        return {name: draw() for name, entry in known.items() if entry.checked_s > now_s + FUTURE_MIN_S}

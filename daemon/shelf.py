@@ -122,7 +122,8 @@ class Shelf:
     async def _who_took_over(self, name: ObjectId, firsts: Sequence[PeerId]) -> list[PeerId]:
         """Whoever may have papers and is no first holder: those that announce shards, and all that are known."""
         announced = [record.peer for record in await self._directory.providers(name)]
-        return sorted({*announced, *self._known()} - {self._me, *firsts})
+        others = dict.fromkeys([*announced, *self._known()])
+        return [peer for peer in others if peer != self._me and peer not in firsts]
 
     async def _restore(
         self,
@@ -133,7 +134,7 @@ class Shelf:
         tally: _Tally | None = None,
     ) -> bytes | None:
         """A good copy from whoever has one first, kept here in place of ours. None when nobody has."""
-        for holder in take_over_order(look.object, holders):
+        for holder in await self._threads.cpu(take_over_order, look.object, holders):
             try:
                 data = await fetch(holder)
             except MoorageError as error:

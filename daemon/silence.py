@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from heapq import nlargest
 
 from core.durable import read_file, write_file
 from core.encoding import Value, encode_checked
@@ -21,6 +22,11 @@ from core.schema import Fields
 # More peers than this are never silent at once in a pool that still works; the longest silent are kept.
 PEERS_MAX = 4096
 FILE_MAX_BYTES = 1 * MIB
+# In memory there is room for all that ``dht.peers_max`` allows. A manifest may name as holders whom it likes, and each
+# look at it finds them silent: when there are more, those that were asked longest ago are forgotten.
+REMEMBERED_MAX = 16_384
+# So that this is not sorted out anew at each look.
+REMEMBERED_AFTERWARDS = REMEMBERED_MAX * 3 // 4
 # Two looks that are further apart were not made by a daemon that ran all the time: roll is called every hour or so.
 LOOKED_AWAY_MAX_S = 2 * 3600.0
 # However long somebody was silent before a restart: so much, or a whole grace if that is shorter, is seen after it.
@@ -59,10 +65,20 @@ class Silence:
                 # A clock that was set back makes no silence shorter, and one set forward none much longer.
                 spell.seen_s += min(max(0.0, now_s - spell.last_s), LOOKED_AWAY_MAX_S)
             spell.last_s = now_s
+        if len(self._spells) > REMEMBERED_MAX:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Who really is away is asked every hour; of equals it has been silent for longest."""
+
+        def asked_last(item: tuple[PeerId, _Spell]) -> tuple[float, float]:
+            return item[1].last_s or 0.0, item[1].observed_s
+
+        self._spells = dict(nlargest(REMEMBERED_AFTERWARDS, self._spells.items(), key=asked_last))
 
     def silent(self) -> list[PeerId]:
         """Who did not answer when last asked, ascending."""
-        return sorted(self._spells)
+        return sorted(self._spells, key=lambda peer: peer.raw)
 
     def given_up(self, grace_s: float) -> frozenset[PeerId]:
         """Peers whose silence has outlasted their grace, and goes on since this peer started."""

@@ -21,6 +21,7 @@ from core.ids import ObjectId, PeerId
 from core.limits import MIB
 from core.ports import Chance, Clock, Disk, Threads
 from daemon.carebook import CareBook, CareEntry
+from daemon.documents import DocumentStore
 from daemon.journal import Journal, Note
 from daemon.repair import Mended
 from daemon.silence import Silence
@@ -117,9 +118,7 @@ class Sweeper:
 
     async def held(self) -> list[ObjectId]:
         """Objects of which this peer has a manifest or a receipt, ascending. Raises MoorageError for a sick disk."""
-        documents = self._store.documents
-        names = [await self._threads.disk(documents.names, kind) for kind in ("manifest", "receipt")]
-        return sorted({*names[0], *names[1]})
+        return await self._threads.disk(held_by, self._store.documents)
 
     async def sweep(
         self, names: Sequence[ObjectId], *, full: bool, grace: bool, by_order: bool, progress: Progress = unwatched
@@ -270,3 +269,10 @@ class Sweeper:
         except MoorageError:
             # The disk refuses; reports and metrics still say it.
             return
+
+
+def held_by(documents: DocumentStore) -> list[ObjectId]:
+    """As ``Sweeper.held``. A job for ``Threads.disk``: of millions, sorting takes seconds too."""
+    names = {*documents.names("manifest"), *documents.names("receipt")}
+    # By bytes: ids themselves take ten times as long to compare.
+    return sorted(names, key=lambda name: name.raw)

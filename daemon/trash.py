@@ -1,36 +1,33 @@
 """What nobody needs: shards that no manifest names, of puts that were given up; and files that are no shards.
 
-Whether a shard is named is looked up by the first 8 bytes of its root, 13 MB for 10 TB of shards. That two roots begin
-alike would keep one piece of trash; nothing is ever removed by it.
+All manifests are read for it, each time (``daemon.naming``).
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar, TypeVarTuple, Unpack
 
-from anchor.manifest import parse_manifest
 from core.durable import read_file, write_file
 from core.encoding import Value, encode_checked
 from core.errors import MalformedError, MoorageError
 from core.findings import Finding, FindingKind
-from core.ids import DIGEST_BYTES, ObjectId, PeerId, ShardRoot
+from core.ids import DIGEST_BYTES, PeerId, ShardRoot
 from core.limits import MIB, SECONDS_MAX
 from core.ports import Clock, Disk, Threads
 from core.schema import Fields
 from daemon.folders import Folders, root_of_name
 from daemon.guests import remove_unless_named
+from daemon.naming import Naming, some
 from daemon.shelf import UNCOMMITTED_MAX_S
 from daemon.store import ShardStore
 from daemon.turns import Turns
 
 # Entries of the store looked at in one disk job.
 SLICE = 256
-PREFIX_BYTES = 8
 # More than this waits until these are gone.
 UNNAMED_MAX = 10_000
 UNNAMED_FILE = "state/unnamed"
@@ -44,25 +41,6 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-class NamedRoots:
-    """The roots that manifests here name, in 256 buckets by their first byte."""
-
-    def __init__(self) -> None:
-        self._buckets = [array("Q") for _ in range(256)]
-        self._open = -1
-        self._members: frozenset[int] = frozenset()
-
-    def add(self, root: ShardRoot) -> None:
-        self._buckets[root.raw[0]].append(int.from_bytes(root.raw[:PREFIX_BYTES], "big"))
-
-    def __contains__(self, root: ShardRoot) -> bool:
-        """Cheap when asked in ascending order."""
-        if self._open != root.raw[0]:
-            self._open = root.raw[0]
-            self._members = frozenset(self._buckets[self._open])
-        return int.from_bytes(root.raw[:PREFIX_BYTES], "big") in self._members
-
-
 @dataclass(frozen=True, slots=True)
 class Tidied:
     """``note``: something an operator should know, or empty."""
@@ -74,12 +52,22 @@ class Tidied:
 
 class Trash:
     def __init__(
-        self, me: PeerId, home: str, *, disk: Disk, store: ShardStore, threads: Threads, clock: Clock, turns: Turns
+        self,
+        me: PeerId,
+        home: str,
+        *,
+        disk: Disk,
+        store: ShardStore,
+        naming: Naming,
+        threads: Threads,
+        clock: Clock,
+        turns: Turns,
     ) -> None:
         self._me = me
         self._folders = Folders(home)
         self._disk = disk
         self._store = store
+        self._naming = naming
         self._threads = threads
         self._clock = clock
         self._turns = turns
@@ -92,30 +80,20 @@ class Trash:
     async def tidy(self) -> Tidied:
         """Set strays aside, count what is held, remove abandoned shards. A disk that refuses is left as it is."""
         try:
-            names = await self._job(self._store.documents.names, "manifest")
-            named = await self._named(names)
-            strays = await self._strays(named)
+            with closing(self._naming.renewal()) as manifests:
+                while await self._job(some, manifests):
+                    pass
+            while await self._job(self._naming.catch_up):
+                pass
+            strays = await self._strays()
             await self._recount()
-            removed, note = await self._abandoned(named, names)
+            removed, note = await self._abandoned()
         except (MoorageError, OSError) as error:
             # An unreadable manifest must not make its shards trash.
             return Tidied((), (), f"the store was not tidied: {error}")
         return Tidied(tuple(strays), tuple(removed), note)
 
-    async def _named(self, names: Sequence[ObjectId]) -> NamedRoots:
-        named = NamedRoots()
-
-        def read(at: int) -> None:
-            for name in names[at : at + SLICE]:
-                manifest = parse_manifest(self._store.documents.get("manifest", name), expected=name)
-                for _, _, root, _ in manifest.shards():
-                    named.add(root)
-
-        for at in range(0, len(names), SLICE):
-            await self._job(read, at)
-        return named
-
-    async def _strays(self, named: NamedRoots) -> list[Finding]:
+    async def _strays(self) -> list[Finding]:
         found: list[Finding] = []
         strays = await self._job(self._store.strays)
         while part := await self._job(_take, strays):
@@ -123,7 +101,7 @@ class Trash:
                 root = root_of_name(stray.path.rpartition("/")[2])
                 in_place = root is not None and stray.path == self._folders.shard(root)
                 # A shard that is named and in its place is the scrub's business, whatever its head says.
-                if root is not None and in_place and root in named:
+                if root is not None and in_place and not await self._job(self._naming.unnamed, [root]):
                     continue
                 if not await self._job(self._store.quarantine_stray, stray):
                     continue
@@ -139,14 +117,14 @@ class Trash:
             while await self._job(_take, steps):
                 pass
 
-    async def _abandoned(self, named: NamedRoots, names: Sequence[ObjectId]) -> tuple[list[Finding], str]:
+    async def _abandoned(self) -> tuple[list[Finding], str]:
         """Remove what has had no name for a day, by what was noted in earlier sweeps: files' own times may lie."""
         unnamed: list[ShardRoot] = []
         roots = await self._job(lambda: self._store.roots())
         while part := await self._job(_take, roots):
-            unnamed += [root for root in part if root not in named]
+            unnamed += await self._job(self._naming.unnamed, part)
         held = self._store.statistics().shards
-        if unnamed and (not names or len(unnamed) >= max(SUSPICIOUS_MIN, SUSPICIOUS_SHARE * held)):
+        if unnamed and (not self._naming.manifests or len(unnamed) >= max(SUSPICIOUS_MIN, SUSPICIOUS_SHARE * held)):
             return [], f"{len(unnamed)} of {held} shards are named by no manifest here: nothing is removed"
         now_s = int(self._clock.now())
         known = await self._job(self._read_known)
@@ -154,7 +132,7 @@ class Trash:
         removed: list[Finding] = []
         for root in list(since_s):
             if now_s - since_s[root] >= UNCOMMITTED_MAX_S and await self._job(
-                remove_unless_named, self._store, root, names
+                remove_unless_named, self._store, self._naming, root
             ):
                 del since_s[root]
                 detail = "named by no manifest for a day"

@@ -16,6 +16,7 @@ from core.ids import ObjectId, PeerId
 from core.ports import Chance, Clock, Threads
 from daemon.decide import is_my_turn, place_in_order, superfluous
 from daemon.guests import Guests, ours_by_manifests, remove_damaged, remove_unless_named
+from daemon.naming import Naming
 from daemon.repair import Mended, Repairer
 from daemon.scrub import Scrubbed, Scrubber
 from daemon.shelf import Shelf, Shelved
@@ -88,6 +89,7 @@ class Visitor:
         scrubber: Scrubber,
         repairer: Repairer,
         guests: Guests,
+        naming: Naming,
         silence: Silence,
         grace_s: float,
         samples: int,
@@ -104,6 +106,7 @@ class Visitor:
         self._scrubber = scrubber
         self._repairer = repairer
         self._guests = guests
+        self._naming = naming
         self._silence = silence
         self._grace_s = grace_s
         self._samples = samples
@@ -186,21 +189,23 @@ class Visitor:
         if not doomed:
             return []
         try:
-            names = await self._threads.disk(self._store.documents.names, "manifest")
-            others = [name for name in names if name != subject.object]
+            await self._naming.complete(self._threads)
+            known = await self._threads.disk(self._naming.objects_of_each, [state.root for state in doomed])
+            others = sorted({name for names in known.values() for name in names} - {subject.object})
             needed = await self._threads.disk(ours_by_manifests, self._store, self._me, others)
         except MoorageError:
             # A manifest that cannot be read may name any of them.
             return []
-        removed = [await self._remove(subject, state, names) for state in doomed if state.root not in needed]
+        left = [state for state in doomed if state.root not in needed]
+        removed = [await self._remove(subject, state, known[state.root]) for state in left]
         return [finding for finding in removed if finding is not None]
 
-    async def _remove(self, subject: Subject, state: ShardState, names: Sequence[ObjectId]) -> Finding | None:
-        """Remove our copy of a shard once its other holder has shown its own."""
+    async def _remove(self, subject: Subject, state: ShardState, known: Sequence[ObjectId]) -> Finding | None:
+        """Remove our copy of a shard once its other holder has shown its own, unless others than ``known`` name it."""
         try:
             if not await self._is_shown(subject, state):
                 return None
-            if not await self._threads.disk(remove_unless_named, self._store, state.root, names):
+            if not await self._threads.disk(remove_unless_named, self._store, self._naming, state.root, known):
                 return None
             await self._threads.disk(self._store.discard_quarantined, state.root)
         except MoorageError:

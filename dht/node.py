@@ -234,7 +234,8 @@ class Dht:
             found |= await crawl(self.nearest, config)
         if self.own is not None:
             found[self.own.peer] = self.own
-        return [found[peer] for peer in sorted(found) if not self.table.is_dead(peer)][: config.peers_max]
+        ascending = sorted(found, key=lambda peer: peer.raw)
+        return [found[peer] for peer in ascending if not self.table.is_dead(peer)][: config.peers_max]
 
     def known_peers(self) -> list[PeerRecord]:
         """All unexpired peer records held, this peer's too, by ascending peer id. Asks nobody; some may be dead."""

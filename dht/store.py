@@ -1,8 +1,8 @@
 """The records a peer keeps: its own, those it learned, and those others asked it to keep.
 
 One key holds one record of each publisher, the newest (``records.supersedes``). Only records that were believed
-get in (``RecordReader``), and quotas bound them: no peer can fill the store alone. An organisation that certifies
-thousands of peers can; then neighbours are still known as contacts.
+get in (``RecordReader``), and quotas bound them: no peer can fill the store alone. Nor can an organisation that
+certifies thousands of peers: where there is no more room, whoever has fewest peers takes it from whoever has most.
 
 The file is canonical MessagePack ``{"v": 1, "records": [bytes, ...]}``, replaced by rename. Each record in it
 is believed again when it is read, so a damaged or foreign file costs its bad records and nothing else.
@@ -63,6 +63,8 @@ class RecordStore(IStorage):
         self._of: dict[bytes, dict[PeerId, Record]] = {}
         self._provided_by: dict[PeerId, set[bytes]] = {}
         """The keys of each publisher's provider records."""
+        self._peers_of: dict[str, dict[bytes, PeerRecord]] = {}
+        """The peer records of each organisation by key, in the order in which they were admitted."""
         self.peer_count = 0
         self.provider_count = 0
         self.changes = 0
@@ -78,6 +80,10 @@ class RecordStore(IStorage):
             if not supersedes(record, old):
                 return Offer.OLDER
             self._of[key][record.peer] = record
+            if isinstance(old, PeerRecord) and isinstance(record, PeerRecord):
+                if old.identity.organisation != record.identity.organisation:
+                    self._strike(key, old)
+                self._enter(key, record)
         else:
             self._admit(key, record)
             self._of.setdefault(key, {})[record.peer] = record
@@ -88,7 +94,8 @@ class RecordStore(IStorage):
         match record:
             case PeerRecord():
                 if self.peer_count >= self.quotas.peers:
-                    raise RefusedError(f"{self.quotas.peers} peer records are held; no room for another")
+                    self._make_room(record.identity.organisation)
+                self._enter(key, record)
                 self.peer_count += 1
             case ProviderRecord():
                 mine = len(self._provided_by.get(record.peer, ()))
@@ -101,12 +108,33 @@ class RecordStore(IStorage):
                 self._provided_by.setdefault(record.peer, set()).add(key)
                 self.provider_count += 1
 
+    def _make_room(self, organisation: str) -> None:
+        """Drop the latest record of the organisation that has most, if ``organisation`` has fewer even with one more.
+
+        Raises RefusedError. Those that came first stay: a flood washes itself away.
+        """
+        most = max(self._peers_of, key=lambda name: (len(self._peers_of[name]), name), default=organisation)
+        if len(self._peers_of.get(organisation, ())) + 1 >= len(self._peers_of.get(most, ())):
+            raise RefusedError(f"{self.quotas.peers} peer records are held; no room for another of {organisation}")
+        key, record = next(reversed(self._peers_of[most].items()))
+        self._drop(key, record)
+
+    def _enter(self, key: bytes, record: PeerRecord) -> None:
+        self._peers_of.setdefault(record.identity.organisation, {})[key] = record
+
+    def _strike(self, key: bytes, record: PeerRecord) -> None:
+        organisation = record.identity.organisation
+        del self._peers_of[organisation][key]
+        if not self._peers_of[organisation]:
+            del self._peers_of[organisation]
+
     def _drop(self, key: bytes, record: Record) -> None:
         del self._of[key][record.peer]
         if not self._of[key]:
             del self._of[key]
         match record:
             case PeerRecord():
+                self._strike(key, record)
                 self.peer_count -= 1
             case ProviderRecord():
                 self.provider_count -= 1
@@ -130,15 +158,16 @@ class RecordStore(IStorage):
     def peers(self) -> list[PeerRecord]:
         """All unexpired peer records, by ascending peer id."""
         now = self._clock.now()
-        found = [item for item in self._all() if isinstance(item, PeerRecord) and now < item.expires_s]
-        return sorted(found, key=lambda record: record.peer)
+        found = [item for held in self._peers_of.values() for item in held.values() if now < item.expires_s]
+        # By bytes: ids themselves take ten times as long to compare, 40 ms for ten thousand.
+        return sorted(found, key=lambda record: record.peer.raw)
 
     def provided_by(self, peer: PeerId) -> list[ProviderRecord]:
         """The unexpired provider records of one publisher, by ascending object id."""
         now = self._clock.now()
         found = [self._of[key][peer] for key in self._provided_by.get(peer, ())]
         kept = [item for item in found if isinstance(item, ProviderRecord) and now < item.expires_s]
-        return sorted(kept, key=lambda record: record.object)
+        return sorted(kept, key=lambda record: record.object.raw)
 
     def _all(self) -> list[Record]:
         return [record for held in self._of.values() for record in held.values()]

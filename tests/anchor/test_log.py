@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anchor.audit import find_hashes
 from anchor.checkpoint import parse_checkpoint
+from anchor.leafindex import find_hashes
 from anchor.log import Log
 from anchor.merkle import leaf_hash
 from anchor.note import Ed25519Signer, parse_note

@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+import pytest
+
+from anchor import leafindex
 from anchor.log import Anchored, Log
 from anchor.merkle import check_consistency, consistency_proof, leaf_hash, node_hash, subtree_root
 from anchor.policy import parse_policy
@@ -85,7 +88,10 @@ class AppendStory:
         assert disk.list_folder(f"{log.folder}/tile/0/000.p") == [], "partial tiles outlived the full one"
 
 
-def test_a_power_cut_anywhere_in_an_append_keeps_every_promise() -> None:
+@pytest.mark.parametrize("least", [leafindex.BLOCK_MIN, 256])
+def test_a_power_cut_anywhere_in_an_append_keeps_every_promise(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that makes a block of the index of leaves."""
+    monkeypatch.setattr(leafindex, "BLOCK_MIN", least)
     assert crash_everywhere(AppendStory, images=1) > 100
 
 

@@ -721,6 +721,24 @@ async def test_a_flipped_byte_is_found_and_mended_within_a_period_by_nobodys_ord
             assert (summary.objects, summary.at_risk, summary.never_checked) == (4, 0, 0)
 
 
+async def test_a_look_while_the_clock_was_a_year_ahead_puts_no_other_off_for_that_year(autojump_clock: object) -> None:
+    pool = CarePool(settings=Settings(sweep=SweepSettings(period_days=1.0)))
+    put = pool.put([1000])
+    holder = pool.by_id[put.holder(0, 1)]
+    async with pool.caring(holder.name):
+        pool.clock.skew_s = 365 * DAY_S
+        await trio.sleep(2 * DAY_S)
+        entry = holder.care.last_look(put.object)
+        assert entry.checked_s > pool.clock.now() - DAY_S
+        pool.clock.skew_s = 0.0
+        pool.flip(pool.path(holder.peer, put.root(0, 1)), 64)
+        await trio.sleep(DAY_S + 3600)
+        assert pool.everything_is_whole(put)
+        looks = len(pool.requests)
+        await trio.sleep(3 * 3600)
+        assert len(pool.requests) < looks + 200
+
+
 async def test_an_object_that_trips_over_a_bug_does_not_keep_the_others_from_their_turn(
     autojump_clock: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

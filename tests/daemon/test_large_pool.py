@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import pytest
+import trio
 
 from client.asker import Conversation
 from client.care import parse_report
@@ -12,7 +14,7 @@ from core.errors import MoorageError, PeerUnavailableError
 from core.findings import FindingKind
 from core.ids import ObjectId, PeerId
 from core.limits import REQUEST_DEADLINE_S
-from daemon.hands import ASKED_MAX, Hands, nearest_candidates
+from daemon.hands import ANSWERED_S, ASKED_MAX, Hands, nearest_candidates, who_answers
 from daemon.rollcall import ASKED_MAX as ROLL_MAX
 from daemon.rollcall import RollCall
 from daemon.silence import Silence
@@ -27,6 +29,9 @@ from wire.messages import Done, Message
 
 PEERS = [sketch(number) for number in range(1000)]
 HOUR_S = 3600.0
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class SteppedClock:
@@ -163,3 +168,89 @@ async def test_only_those_that_answer_are_candidates() -> None:
     hands = Hands(pool, pool, store, SimThreads())
     found = await hands.candidates(PEERS[:30])
     assert [item.peer for item in found] == [record.peer for record in PEERS[:30] if record.peer not in pool.gone]
+
+
+async def test_objects_without_a_home_do_not_have_everybody_asked_for_each(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.hands.ASKED_MAX", 1)
+    pool = CarePool(peers=12, sites=3)
+    puts = [pool.put([1000], seed=number) for number in range(8)]
+    # With one site left out no rule of placement finds them a home.
+    site = pool.by_id[puts[0].holder(0, 0)].home.identity.site
+    gone = [peer for peer in pool.peers.values() if peer.home.identity.site == site]
+    for peer in gone:
+        peer.state = "down"
+    sweeper = next(peer for peer in pool.peers.values() if peer not in gone)
+    for put in puts:
+        sweeper.store.documents.put("manifest", put.object, put.manifest_file)
+        sweeper.store.documents.put("receipt", put.object, put.receipt_file)
+    async with pool.caring(sweeper.name):
+        pool.requests.clear()
+        report = parse_report(bytes((await pool.job(sweeper.name, "repair", grace=False)).body))
+    assert report.unrepaired
+    pinged = [name for name, kind in pool.requests if kind == "ping"]
+    # The best for each object and its holders are asked for each, all others once.
+    assert len(pinged) <= len(puts) * 7 + len(pool.peers)
+
+
+async def test_an_answer_is_good_for_minutes_and_a_failure_ends_it(autojump_clock: object) -> None:
+    pool = Pool([])
+    store = ShardStore(SimDisk(), "/home", quota_bytes=None, reserve_bytes=0, clock=SteppedClock())
+    hands = Hands(pool, pool, store, SimThreads())
+    pool.gone = {PEERS[3].peer}
+
+    async def asked(*, anew: bool) -> list[PeerRecord]:
+        pool.asked.clear()
+        found = {item.peer for item in await hands.candidates(PEERS[:30], anew=anew)}
+        assert found == {record.peer for record in PEERS[:30]} - pool.gone
+        return [record for record in PEERS if record.peer in pool.asked]
+
+    assert await asked(anew=False) == PEERS[:30]
+    # Who did not answer may be back.
+    assert await asked(anew=False) == [PEERS[3]]
+    hands.doubt(PEERS[7].peer)
+    pool.gone = {PEERS[7].peer}
+    assert await asked(anew=False) == [PEERS[3], PEERS[7]]
+    assert await asked(anew=True) == PEERS[:30]
+    await trio.sleep(ANSWERED_S)
+    assert await asked(anew=False) == PEERS[:30]
+
+
+async def test_what_takes_long_in_a_large_pool_is_not_done_on_the_event_loop(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[str] = []
+    real = SimThreads.cpu
+
+    async def cpu(self: SimThreads, job: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        jobs.append(job.__name__)
+        return await real(self, job, *args)
+
+    monkeypatch.setattr(SimThreads, "cpu", cpu)
+    pool = CarePool(peers=9)
+    put = pool.put()
+    pool.by_id[put.holder(0, 0)].state = "down"
+    sweeper = pool.by_id[put.holder(0, 1)].name
+    async with pool.caring(sweeper):
+        await pool.job(sweeper, "repair", grace=False)
+    assert {"nearest_candidates", "plan_repairs"} <= set(jobs)
+
+
+async def test_thousands_are_asked_by_few_tasks() -> None:
+    tasks: set[int] = set()
+
+    class Counted(Pool):
+        async def request(
+            self, peer: PeerId, message: Message, /, *, deadline_s: float = REQUEST_DEADLINE_S
+        ) -> Message:
+            await trio.lowlevel.checkpoint()
+            tasks.add(id(trio.lowlevel.current_task()))
+            return await super().request(peer, message, deadline_s=deadline_s)
+
+    pool = Counted(PEERS[:5])
+    assert await who_answers(pool, [record.peer for record in PEERS], at_once=8) == {
+        record.peer for record in PEERS[5:]
+    }
+    assert len(pool.asked) == len(set(pool.asked)) == len(PEERS)
+    assert len(tasks) == 8

@@ -24,7 +24,7 @@ from daemon.pace import Pace
 from daemon.rollcall import EVERY_MAX_S as ROLL_CALL_EVERY_MAX_S
 from daemon.schedule import Schedule
 from daemon.settings import Settings, SweepSettings, parse_settings
-from daemon.silence import LOOKED_AWAY_MAX_S, Silence
+from daemon.silence import LOOKED_AWAY_MAX_S, REMEMBERED_MAX, Silence
 from daemon.sweep import Progress, Sweeper, SweepReport
 from daemon.turns import STEP_PATIENCE_S, Turns
 from tests.dht.net import NetClock
@@ -137,6 +137,42 @@ def test_looks_that_others_order_do_not_fill_the_heap() -> None:
     assert turn.object == B
 
 
+def test_what_was_looked_at_in_the_future_gets_the_turn_that_was_drawn_until_it_is_noted_anew() -> None:
+    year_s = 52 * WEEK_S
+    book = book_of({A: entry(-year_s), B: entry(20)})
+    dues = Dues(book, WEEK_S)
+
+    def first() -> tuple[ObjectId, float]:
+        turn = dues.first(NOW_S)
+        assert turn is not None
+        return turn.object, turn.due_s - NOW_S
+
+    dues.draw({A: NOW_S - 100.0})
+    assert first() == (A, WEEK_S - 100)
+    dues.draw({A: NOW_S - 10.0})
+    assert first() == (A, WEEK_S - 100)
+    dues.hurry([B])
+    dues.begun(B)
+    assert first() == (A, WEEK_S - 100)
+    book.note(A, entry(5))
+    assert first() == (B, WEEK_S - 20)
+    book.note(B, entry(0))
+    assert first() == (A, WEEK_S - 5)
+    # The clock was behind, and is right again: what the book says counts.
+    book.note(A, entry(-year_s))
+    dues.draw({A: NOW_S - 100.0})
+    dues.draw({})
+    assert first() == (B, WEEK_S)
+
+
+def test_a_look_counts_as_made_whatever_the_clock_said_before() -> None:
+    book = book_of({A: entry(-9000), B: entry(100), C: entry(10)})
+    for name in (A, B, C):
+        book.seen(name, NOW_S - 50, NOW_S)
+    checked = {name: look.checked_s - NOW_S for name, look in book.entries().items()}
+    assert checked == {A: -50, B: -50, C: -10}
+
+
 class NeverDone:
     """A ``Sweeper`` whose looks take so long that the next is due when one ends."""
 
@@ -238,6 +274,18 @@ def test_a_suspended_machine_or_a_jumping_clock_ends_nobodys_grace() -> None:
     now_s = watch(silence, 3, since_s=1000)
     silence.note([], [P], now_s + 1000 * HOUR_S)
     assert silence.given_up(24 * HOUR_S) == frozenset()
+
+
+def test_peers_that_somebody_made_up_take_no_room_from_those_that_are_asked_every_hour() -> None:
+    silence = Silence()
+    now_s = 1000.0
+    for hour in range(25):
+        silence.note([], [P], now_s)
+        made_up = [PeerId(hour.to_bytes(2, "big") + number.to_bytes(30, "big")) for number in range(5000)]
+        silence.note([], made_up, now_s)
+        assert len(silence.silent()) <= REMEMBERED_MAX
+        now_s += HOUR_S
+    assert silence.given_up(24 * HOUR_S) == {P}
 
 
 def test_roll_is_called_often_enough_to_count() -> None:

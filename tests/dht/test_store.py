@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
 import pytest
 
@@ -72,6 +73,45 @@ def test_peer_records_have_a_quota_of_their_own() -> None:
     with pytest.raises(RefusedError):
         offer(store, BERT.record())
     offer(store, BERT.provides(an_object(1)))
+
+
+def test_an_organisation_with_many_peers_makes_room_for_one_with_few() -> None:
+    store, _ = fresh(Quotas(peers=6))
+    flood = [person(f"clone {number}") for number in range(9)]
+    others = [person(f"doctor {number}", at="Princeton-Plainsboro") for number in range(4)]
+    for one in flood[:6]:
+        offer(store, one.record())
+    with pytest.raises(RefusedError):
+        offer(store, flood[6].record())
+    # Renewing does not make a record a late one.
+    offer(store, flood[0].record(sequence=2))
+    for one in others[:3]:
+        offer(store, one.record())
+    assert {record.peer for record in store.peers()} == {one.peer for one in [*flood[:3], *others[:3]]}
+    for one in (others[3], flood[7]):
+        with pytest.raises(RefusedError):
+            offer(store, one.record())
+    assert store.peer_count == len(store.peers()) == len(store.raws()) == 6
+    store.forget(others[0].peer)
+    store.forget(flood[0].peer)
+    offer(store, others[3].record())
+    offer(store, flood[8].record())
+    assert store.peer_count == len(store.peers()) == 6
+
+
+def test_a_peer_that_changes_its_organisation_counts_for_the_new_one() -> None:
+    store, _ = fresh(Quotas(peers=2))
+    raw = store.reader.read(ANNA.record())
+    assert isinstance(raw, PeerRecord)
+    store.offer(raw)
+    moved = replace(raw, identity=replace(raw.identity, organisation="elsewhere"), sequence=2, raw=b"moved")
+    store.offer(moved)
+    offer(store, BERT.record())
+    with pytest.raises(RefusedError):
+        offer(store, CARL.record())
+    store.forget(ANNA.peer)
+    offer(store, CARL.record())
+    assert [record.peer for record in store.peers()] == sorted([BERT.peer, CARL.peer])
 
 
 def test_what_expired_is_neither_given_nor_kept() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import anchor.cosigning
 import anchor.log
 import anchor.witness
-from anchor.audit import LeafIndex
 from anchor.checkpoint import Checkpoint
 from anchor.cosigning import collect_cosignatures
 from anchor.files import folder_of, replace_file, replace_file_durably
+from anchor.leafindex import LeafIndex
 from anchor.log import Log
 from anchor.note import Verified, format_note, parse_signature_line
 from anchor.policy import QUORUM_NONE, Policy

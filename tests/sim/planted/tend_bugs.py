@@ -36,7 +36,7 @@ MENDED = "every fault is found and mended"
 
 @plant(Schedule, "_visit", story="turn", bug="an object counts as looked at when its look begins", promise=TURNS)
 async def seen_too_early(self: Any, name: ObjectId) -> None:
-    await self._seen(name)
+    await self._seen(name, int(self._clock.now()))
     await self._sweeper.sweep([name], full=False, grace=True, by_order=False)
     await self._sweeper.anchor_counts(period_s=self._settings.period_s)
 
@@ -82,8 +82,8 @@ async def discarded_unseen(self: Any, name: ObjectId) -> list[Finding]:
 
 
 @plant(Visitor, "_remove", story="duplicate", bug="a copy is removed although the other is not proved", promise=LAST)
-async def removed_unproved(self: Any, subject: Subject, state: ShardState, names: Sequence[ObjectId]) -> Finding | None:
-    if not await self._threads.disk(remove_unless_named, self._store, state.root, names):
+async def removed_unproved(self: Any, subject: Subject, state: ShardState, known: Sequence[ObjectId]) -> Finding | None:
+    if not await self._threads.disk(remove_unless_named, self._store, self._naming, state.root, known):
         return None
     return Finding(FindingKind.REMOVED, subject.object, self._me, state.extent, state.share, root=state.root)
 

@@ -70,10 +70,10 @@ async def _code_in_order(
         for lane in lanes:
             await lane.queue.send(ShareBatch(batch.share_lengths, batch.bodies[lane.index]))
 
-    jobs = (
-        partial(threads.cpu, code_batch, plain, first, count, key, scheme)
-        for first, count in _batches(len(plain), scheme)
-    )
+    async def code(first: int, count: int) -> CodedBatch:
+        return await threads.cpu(code_batch, plain, first, count, key, scheme)
+
+    jobs = (partial(code, first, count) for first, count in _batches(len(plain), scheme))
     await in_order(jobs, deliver, at_once=CODING_AT_ONCE)
     roots = tuple(root_of_leaves(scheme, index, column) for index, column in enumerate(leaves))
     return CodedExtent(roots, tuple(sealed_lengths), bytes(codecs))

@@ -1,8 +1,8 @@
 """Which manifests here name a shard, without reading all of them for each question.
 
 A manifest is named by the hash of its bytes, so what has been read of one stays true; what may change is which are
-here. The store tells of those that come. One that went is still mentioned until all are read anew, at each tidying:
-whoever is told of it reads it and finds it gone. Nothing of this is kept on the disk.
+here. The store tells of those that come. One that went is still mentioned, and keeps what it named, until all are read
+anew, at each tidying: it may come back. Nothing of this is kept on the disk.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import islice
 
@@ -216,15 +216,16 @@ class Naming:
             named = self._all_read()
             return {root: named.objects(root) for root in roots}
 
-    def readable(self, root: ShardRoot) -> list[ObjectId]:
-        """Objects whose manifests name the shard, of those that can be read."""
+    def mentioned(self, roots: Iterable[ShardRoot]) -> list[ObjectId]:
+        """Objects whose manifests may name any of ``roots``, of those that can be read, ascending."""
         with self._mutex:
-            found = self._take_in()[0].objects(root)
-        return [name for name in found if self._names(name, root)]
+            named = self._take_in()[0]
+            return sorted({name for root in roots for name in named.objects(root)})
 
-    def _names(self, name: ObjectId, root: ShardRoot) -> bool:
+    def names_any(self, name: ObjectId, roots: Container[ShardRoot]) -> bool:
+        """Whether the object's manifest can be read and names any of ``roots``."""
         try:
-            return any(root == named for _, _, named, _ in manifest_here(self._documents, name).shards())
+            return any(root in roots for _, _, root, _ in manifest_here(self._documents, name).shards())
         except MoorageError:
             return False
 

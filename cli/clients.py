@@ -20,14 +20,19 @@ YOUNG_COLLECTIONS = 1000
 
 def open_home(folder: str) -> tuple[Home, Ports]:
     """Raises HomeError, PeerRefusedError (its own certificate has expired)."""
-    gc.set_threshold(*gc.get_threshold()[:2], YOUNG_COLLECTIONS)
     home = read_home(folder)
     return home, real_ports(home.identity.certificate, home.tls_key, lambda: home.roster.issuers)
+
+
+def collect_seldom() -> None:
+    """For a command that ends soon; what runs for months needs its memory back."""
+    gc.set_threshold(*gc.get_threshold()[:2], YOUNG_COLLECTIONS)
 
 
 @asynccontextmanager
 async def client_of(arguments: argparse.Namespace) -> AsyncGenerator[Client]:
     """A client in the home that ``--home`` names."""
+    collect_seldom()
     home, ports = open_home(arguments.home)
     async with open_client(ports, home) as client:
         yield client

@@ -8,7 +8,7 @@ import tomllib
 
 import trio
 
-from cli.clients import open_home
+from cli.clients import collect_seldom, open_home
 from cli.output import TerminalProgress, print_json, print_lines, size_text
 from client.context import open_client
 from client.home import SETTINGS_FILE, Home, read_home_file
@@ -57,6 +57,7 @@ def _put_value(result: PutResult, names: dict[bytes, str], arguments: argparse.N
 
 
 async def _put(arguments: argparse.Namespace) -> tuple[PutResult, dict[bytes, str]]:
+    collect_seldom()
     home, ports = open_home(arguments.home)
     home.owner_keys()
     scheme = Scheme.parse(arguments.scheme) if arguments.scheme else default_scheme(home)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import suppress
 from typing import Protocol
 
 import trio
@@ -11,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from anchor.manifest import Manifest
 from client.challenge import targets_of
-from core.errors import MoorageError, NoSuchShardError
+from core.errors import MoorageError
 from core.ids import ObjectId, PeerId, ShardRoot
 from core.ports import Clock, Identity, Threads
 from daemon.naming import Naming, manifest_here
@@ -141,19 +140,20 @@ def guests_here(store: ShardStore, manifest: Manifest, me: PeerId) -> list[tuple
 def ours_by_manifests(store: ShardStore, me: PeerId, names: Collection[ObjectId]) -> set[ShardRoot]:
     """Roots of shards that these objects' manifests give to this peer: equal content is stored once. Blocks.
 
-    Objects that are gone give nothing. Raises MoorageError when a manifest cannot be read: then nothing may be removed.
+    Raises MoorageError when a manifest cannot be read: then nothing may be removed. Nor when it is gone: it may be on
+    its way back, and what is not read now is not read again before the removal.
     """
     found: set[ShardRoot] = set()
     for name in names:
-        with suppress(NoSuchShardError):
-            found.update(root for _, _, root, peer in manifest_here(store.documents, name).shards() if peer == me)
+        found.update(root for _, _, root, peer in manifest_here(store.documents, name).shards() if peer == me)
     return found
 
 
 def remove_unless_named(
     store: ShardStore, naming: Naming, root: ShardRoot, known: Collection[ObjectId] = frozenset()
 ) -> bool:
-    """Remove the shard unless a manifest other than the ``known`` names it: one that came meanwhile. Blocks.
+    """Remove the shard unless a manifest other than the ``known``, which were read, names it: one that came meanwhile.
+    Blocks.
 
     Its put asks for the shard after it stored the manifest: either it finds the shard gone and sends it again, or we
     find the manifest here. Raises as ``ShardStore.remove``, and when a manifest cannot be read.

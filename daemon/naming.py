@@ -1,15 +1,15 @@
 """Which manifests here name a shard, without reading all of them for each question.
 
 A manifest is named by the hash of its bytes, so what has been read of one stays true; what may change is which are
-here. The store tells of those that come. One that went is still mentioned until all are read anew, at each tidying:
-whoever is told of it reads it and finds it gone. Nothing of this is kept on the disk.
+here. The store tells of those that come. One that went is still mentioned, and keeps what it named, until all are read
+anew, at each tidying: it may come back. Nothing of this is kept on the disk.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import islice
 
@@ -216,15 +216,16 @@ class Naming:
             named = self._all_read()
             return {root: named.objects(root) for root in roots}
 
-    def readable(self, root: ShardRoot) -> list[ObjectId]:
-        """Objects whose manifests name the shard, of those that can be read."""
+    def mentioned(self, roots: Iterable[ShardRoot]) -> list[ObjectId]:
+        """Objects whose manifests may name any of ``roots``, of those that can be read, ascending."""
         with self._mutex:
-            found = self._take_in()[0].objects(root)
-        return [name for name in found if self._names(name, root)]
+            named = self._take_in()[0]
+            return sorted({name for root in roots for name in named.objects(root)})
 
-    def _names(self, name: ObjectId, root: ShardRoot) -> bool:
+    def names_any(self, name: ObjectId, roots: Container[ShardRoot]) -> bool:
+        """Whether the object's manifest can be read and names any of ``roots``."""
         try:
-            return any(root == named for _, _, named, _ in manifest_here(self._documents, name).shards())
+            return any(root in roots for _, _, root, _ in manifest_here(self._documents, name).shards())
         except MoorageError:
             return False
 

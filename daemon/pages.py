@@ -27,7 +27,7 @@ class ObjectPages:
         self._threads = threads
         self._page_max = page_max
         self._listed: bytes | None = None
-        self._listed_at = 0.0
+        self._listed_at = float("-inf")
 
     async def page(self, after: bytes) -> tuple[ObjectId, ...]:
         """The ``page_max`` next ids above ``after``, 32 zeros for the first, ascending. Raises CorruptError."""
@@ -35,7 +35,9 @@ class ObjectPages:
         listed = self._listed
         if listed is None or not any(after) or now - self._listed_at > LIST_AGE_MAX_S:
             listed = await self._threads.disk(self._list)
-            self._listed, self._listed_at = listed, now
+            # Not in place of a newer one, which may have more that somebody else's later pages must have.
+            if now >= self._listed_at:
+                self._listed, self._listed_at = listed, now
         found = _above(listed, after, self._page_max)
         if len(found) < self._page_max and listed is self._listed:
             self._listed = None

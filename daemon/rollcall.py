@@ -69,7 +69,13 @@ class RollCall:
         # Who is silent is asked every time, or its grace would not end for weeks in a pool of thousands; also when its
         # record has expired, which may be sooner than the grace ends. Afterwards it says itself that it is back.
         silent = [peer for peer in self._silence.silent() if peer in known or peer not in gone]
-        peers = self._some(silent, ASKED_MAX // 2)
+        # Nor may mere names in manifests crowd out those that were there once.
+        self._silence.meet(known)
+        met = [peer for peer in silent if self._silence.met(peer)]
+        peers = self._some(met, ASKED_MAX // 2)
+        others = [peer for peer in silent if not self._silence.met(peer)]
+        peers += self._some(others, ASKED_MAX // 2 - len(peers))
         peers += self._some(sorted(known - set(peers), key=lambda peer: peer.raw), ASKED_MAX - len(peers))
         answered = await who_answers(self._asker, peers, at_once=AT_ONCE)
         self._silence.note(answered, set(peers) - answered, self._clock.now())
+        self._silence.meet(known)

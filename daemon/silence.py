@@ -23,7 +23,8 @@ from core.schema import Fields
 PEERS_MAX = 4096
 FILE_MAX_BYTES = 1 * MIB
 # In memory there is room for all that ``dht.peers_max`` allows. A manifest may name as holders whom it likes, and each
-# look at it finds them silent: when there are more, those that were asked longest ago are forgotten.
+# look at it finds them silent: when there are more, those are forgotten of whom no record was ever seen, and then those
+# that were asked longest ago.
 REMEMBERED_MAX = 16_384
 # So that this is not sorted out anew at each look.
 REMEMBERED_AFTERWARDS = REMEMBERED_MAX * 3 // 4
@@ -37,11 +38,13 @@ SAVED_STEP_S = 600
 
 @dataclass(slots=True)
 class _Spell:
-    """One peer's silence, in seconds: observed in earlier runs and in this one; the last look was at ``last_s``."""
+    """One peer's silence, in seconds: observed in earlier runs and in this one; the last look was at ``last_s``.
+    ``met``: its record was seen, so that it is more than a name in a manifest."""
 
     earlier_s: float
     seen_s: float
     last_s: float | None
+    met: bool = False
 
     @property
     def observed_s(self) -> float:
@@ -68,17 +71,28 @@ class Silence:
         if len(self._spells) > REMEMBERED_MAX:
             self._forget()
 
+    def meet(self, known: Collection[PeerId]) -> None:
+        """The directory has their records: an organisation of the pool has certified them."""
+        for peer in known:
+            if (spell := self._spells.get(peer)) is not None:
+                spell.met = True
+
     def _forget(self) -> None:
         """Who really is away is asked every hour; of equals it has been silent for longest."""
 
-        def asked_last(item: tuple[PeerId, _Spell]) -> tuple[float, float]:
-            return item[1].last_s or 0.0, item[1].observed_s
+        def worth(item: tuple[PeerId, _Spell]) -> tuple[bool, float, float]:
+            return item[1].met, item[1].last_s or 0.0, item[1].observed_s
 
-        self._spells = dict(nlargest(REMEMBERED_AFTERWARDS, self._spells.items(), key=asked_last))
+        self._spells = dict(nlargest(REMEMBERED_AFTERWARDS, self._spells.items(), key=worth))
 
     def silent(self) -> list[PeerId]:
         """Who did not answer when last asked, ascending."""
         return sorted(self._spells, key=lambda peer: peer.raw)
+
+    def met(self, peer: PeerId) -> bool:
+        """Whether a record was ever seen of this silent peer."""
+        spell = self._spells.get(peer)
+        return spell is not None and spell.met
 
     def given_up(self, grace_s: float) -> frozenset[PeerId]:
         """Peers whose silence has outlasted their grace, and goes on since this peer started."""
@@ -97,11 +111,19 @@ class Silence:
             self._saved = {} if data is None else _parse(data)
         except MalformedError:
             self._saved = {}
-        self._spells = {peer: _Spell(float(observed_s), 0.0, None) for peer, observed_s in self._saved.items()}
+        self._spells = {
+            # Whose record has expired meanwhile cannot show it any more; these are few.
+            peer: _Spell(float(observed_s), 0.0, None, met=True)
+            for peer, observed_s in self._saved.items()
+        }
 
     def save(self, disk: Disk, path: str, token: str) -> None:
         """Write the file if much has changed. Raises OSError."""
-        longest = sorted(self._spells.items(), key=lambda item: item[1].observed_s, reverse=True)[:PEERS_MAX]
+
+        def worth(item: tuple[PeerId, _Spell]) -> tuple[bool, float]:
+            return item[1].met, item[1].observed_s
+
+        longest = sorted(self._spells.items(), key=worth, reverse=True)[:PEERS_MAX]
         rows = {peer: int(spell.observed_s) // SAVED_STEP_S * SAVED_STEP_S for peer, spell in longest}
         if rows == self._saved:
             return

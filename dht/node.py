@@ -54,6 +54,7 @@ class Dht:
         self.me = me
         self.config = config
         self.store = store or RecordStore(RecordReader(issuers, clock), clock)
+        self.store.me = me
         self.random = chance.stream("dht")
         self.clock = clock
         # A client has no place among the peers: any id will do, and one of its own leaves keys to be spread.

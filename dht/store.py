@@ -2,7 +2,8 @@
 
 One key holds one record of each publisher, the newest (``records.supersedes``). Only records that were believed
 get in (``RecordReader``), and quotas bound them: no peer can fill the store alone. Nor can an organisation that
-certifies thousands of peers: where there is no more room, whoever has fewest peers takes it from whoever has most.
+certifies thousands of peers: where there is no more room, whoever has fewest peers takes it from whoever has most. For
+this peer's own record there is always room.
 
 The file is canonical MessagePack ``{"v": 1, "records": [bytes, ...]}``, replaced by rename. Each record in it
 is believed again when it is read, so a damaged or foreign file costs its bad records and nothing else.
@@ -42,7 +43,7 @@ class Quotas:
 
     @property
     def file_max_bytes(self) -> int:
-        return (self.peers + self.providers) * (DHT_RECORD_MAX_BYTES + 8) + 1024
+        return (self.peers + 1 + self.providers) * (DHT_RECORD_MAX_BYTES + 8) + 1024
 
 
 class Offer(Enum):
@@ -59,6 +60,8 @@ class RecordStore(IStorage):
     def __init__(self, reader: RecordReader, clock: Clock, quotas: Quotas | None = None) -> None:
         self.reader = reader
         self.quotas = quotas or Quotas()
+        self.me: PeerId | None = None
+        """Whose peer record is kept whatever the quotas say."""
         self._clock = clock
         self._of: dict[bytes, dict[PeerId, Record]] = {}
         self._provided_by: dict[PeerId, set[bytes]] = {}
@@ -93,7 +96,7 @@ class RecordStore(IStorage):
     def _admit(self, key: bytes, record: Record) -> None:
         match record:
             case PeerRecord():
-                if self.peer_count >= self.quotas.peers:
+                if record.peer != self.me and self.peer_count >= self.quotas.peers:
                     self._make_room(record.identity.organisation)
                 self._enter(key, record)
                 self.peer_count += 1
@@ -116,7 +119,9 @@ class RecordStore(IStorage):
         most = max(self._peers_of, key=lambda name: (len(self._peers_of[name]), name), default=organisation)
         if len(self._peers_of.get(organisation, ())) + 1 >= len(self._peers_of.get(most, ())):
             raise RefusedError(f"{self.quotas.peers} peer records are held; no room for another of {organisation}")
-        key, record = next(reversed(self._peers_of[most].items()))
+        # There is another than our own: it has two at least.
+        latest = reversed(self._peers_of[most].items())
+        key, record = next(item for item in latest if item[1].peer != self.me)
         self._drop(key, record)
 
     def _enter(self, key: bytes, record: PeerRecord) -> None:

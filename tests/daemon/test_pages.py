@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple, Unpack
+
 import trio
 
 from anchor.manifest import object_id
@@ -15,6 +18,8 @@ from tests.sim.disk import SimDisk
 from tests.sim.threads import SimThreads
 
 FIRST = bytes(32)
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Counted:
@@ -77,3 +82,32 @@ async def test_a_list_grows_old(autojump_clock: object) -> None:
     await trio.sleep(LIST_AGE_MAX_S + 1)
     at = new.index(names[4])
     assert await pages.page(names[4].raw) == tuple(new[at + 1 : at + 6])
+
+
+class SlowList(SimThreads):
+    """The first list arrives late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lists = 0
+
+    async def disk(self, job: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        self.lists += 1
+        first = self.lists == 1
+        listed = job(*args)
+        if first:
+            await trio.sleep(1.0)
+        return listed
+
+
+async def test_a_list_that_was_begun_earlier_does_not_take_the_place_of_a_newer_one(autojump_clock: object) -> None:
+    documents, names = open_documents(12)
+    pages = ObjectPages(documents, SlowList(), page_max=5)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pages.page, FIRST)
+        await trio.sleep(0.1)
+        new = sorted([*names, *(add(documents, number) for number in range(100, 110))])
+        found = [*await pages.page(FIRST)]
+    while page := await pages.page(found[-1].raw):
+        found += page
+    assert found == new

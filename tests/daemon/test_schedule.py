@@ -288,6 +288,21 @@ def test_peers_that_somebody_made_up_take_no_room_from_those_that_are_asked_ever
     assert silence.given_up(24 * HOUR_S) == {P}
 
 
+def test_names_that_manifests_make_up_keep_nobody_from_being_given_up() -> None:
+    silence, now_s = Silence(), 1000.0
+    made_up = [PeerId(number.to_bytes(32, "big")) for number in range(2, REMEMBERED_MAX + 2)]
+    for hour in range(26):
+        silence.note([], [P], now_s)
+        if hour == 0:
+            silence.meet([P])
+        for at in (0, REMEMBERED_MAX // 2):
+            now_s += HOUR_S / 2
+            silence.note([], made_up[at : at + REMEMBERED_MAX // 2], now_s)
+        assert silence.met(P)
+        assert len(silence.silent()) <= REMEMBERED_MAX
+    assert P in silence.given_up(24 * HOUR_S)
+
+
 def test_roll_is_called_often_enough_to_count() -> None:
     assert 1.2 * ROLL_CALL_EVERY_MAX_S < LOOKED_AWAY_MAX_S
 

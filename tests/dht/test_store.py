@@ -99,6 +99,22 @@ def test_an_organisation_with_many_peers_makes_room_for_one_with_few() -> None:
     assert store.peer_count == len(store.peers()) == 6
 
 
+def test_the_own_record_makes_no_room_and_always_has_some() -> None:
+    store, _ = fresh(Quotas(peers=3))
+    for one in (CARL, BERT, ANNA):
+        offer(store, one.record())
+    store.me = ANNA.peer
+    offer(store, person("doctor", at="Princeton-Plainsboro").record())
+    assert store.peer(ANNA.peer) is not None
+    assert store.peer(BERT.peer) is None
+    store.forget(ANNA.peer)
+    offer(store, BERT.record())
+    # Refused, it could not be announced: nor could this peer see to anything else.
+    offer(store, ANNA.record())
+    assert store.peer(ANNA.peer) is not None
+    assert store.peer_count == len(store.peers()) == 4
+
+
 def test_a_peer_that_changes_its_organisation_counts_for_the_new_one() -> None:
     store, _ = fresh(Quotas(peers=2))
     raw = store.reader.read(ANNA.record())
@@ -215,7 +231,7 @@ def test_a_file_that_is_no_store_is_malformed(tmp_path: object, content: bytes) 
 def test_a_file_over_the_quotas_is_not_read(tmp_path: object) -> None:
     path = f"{tmp_path}/dht"
     small = Quotas(peers=1, providers=0)
-    write_store(RealDisk(), path, [bytes(3000)])
+    write_store(RealDisk(), path, [bytes(5000)])
     with pytest.raises(MalformedError):
         read_store(RealDisk(), path, small)
 

@@ -110,6 +110,9 @@ class Lane:
 
 
 async def _hear(opening: list[Reply]) -> None:
-    """Whether the upload was let in, unless that was heard before."""
+    """Whether the upload was let in, unless that was heard before.
+
+    A holder answers what came together when all of it is done: data and commit may have come with the beginning.
+    """
     while opening:
-        await opening.pop().answer()
+        await opening.pop().answer(deadline_s=DISK_DEADLINE_S)

@@ -18,9 +18,13 @@ from host.ports import real_ports
 YOUNG_COLLECTIONS = 1000
 
 
-def open_home(folder: str) -> tuple[Home, Ports]:
-    """Raises HomeError, PeerRefusedError (its own certificate has expired)."""
-    gc.set_threshold(*gc.get_threshold()[:2], YOUNG_COLLECTIONS)
+def open_home(folder: str, *, stays: bool = False) -> tuple[Home, Ports]:
+    """``stays``: for a process that goes on and on, whose connections come and go and leave garbage.
+
+    Raises HomeError, PeerRefusedError (its own certificate has expired).
+    """
+    if not stays:
+        gc.set_threshold(*gc.get_threshold()[:2], YOUNG_COLLECTIONS)
     home = read_home(folder)
     return home, real_ports(home.identity.certificate, home.tls_key, lambda: home.roster.issuers)
 

@@ -21,7 +21,7 @@ from host.disk import RealDisk
 
 def run_daemon_command(arguments: argparse.Namespace) -> int:
     """Raises HomeError (not a peer's home, or another daemon runs in it), SettingsError."""
-    home, ports = open_home(arguments.home)
+    home, ports = open_home(arguments.home, stays=True)
     text = read_home_file(RealDisk(private=True), home.folder, SETTINGS_FILE).decode("utf-8", "replace")
     settings = parse_settings(text, source=home.path(SETTINGS_FILE))
     trio.run(_run_until_signal, ports, home, settings)

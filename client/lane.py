@@ -88,7 +88,10 @@ class Lane:
         ended = False
         try:
             async for batch in self._batches:
-                if len(window) == UPLOAD_WINDOW_FRAMES:
+                # A refusal is heard as soon as it is there: the rest need not be made, nor sent.
+                if opening and opening[0].arrived.is_set():
+                    await _hear(opening)
+                while window and (len(window) == UPLOAD_WINDOW_FRAMES or window[0].arrived.is_set()):
                     await _hear(opening)
                     await window.popleft().answer(deadline_s=DISK_DEADLINE_S)
                 window.append(await conversation.post(UploadData(begin.upload, batch.lengths, batch.body)))

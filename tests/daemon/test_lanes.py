@@ -49,9 +49,7 @@ async def a_session(bench: Bench) -> Session:
     return session
 
 
-async def send(
-    session: Session, item: Sample, body: bytes, root: ShardRoot | None, *, pause_s: float = 0.1
-) -> Lane:
+async def send(session: Session, item: Sample, body: bytes, root: ShardRoot | None, *, pause_s: float = 0.1) -> Lane:
     """One shard by a lane of its own: ``body`` arrives, ``root`` is committed; None drops it."""
     lane = Lane(item.plan.index, ME.peer)
     async with trio.open_nursery() as nursery:
@@ -143,3 +141,23 @@ async def test_a_sync_is_waited_for_also_where_the_beginning_came_with_the_commi
     bench.threads.disk = sync_slowly  # type: ignore[method-assign,assignment]  # only this disk is slow
     lane = await send(session, item, item.data, item.root, pause_s=0.0)
     assert lane.failure is None
+
+
+async def test_what_its_holder_refuses_is_not_sent_to_its_end(autojump_clock: MockClock) -> None:
+    """Nor need whoever makes it read on for nobody."""
+    async with a_bench(quota_bytes=10) as bench:
+        session = await a_session(bench)
+        item = sample()
+        lane = Lane(item.plan.index, ME.peer)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lane.run, OneSession(session), SCHEME, item.plan.chunks, item.plan.expected_bytes)
+            at = 0
+            for length in item.lengths:
+                await lane.queue.send(ShareBatch((length,), item.data[at : at + length]))
+                at += length
+                await trio.sleep(0.1)
+            assert isinstance(lane.failure, StoreFullError)
+            lane.finish(item.root)
+        assert len(item.lengths) > 2
+        assert lane.sent_bytes == item.lengths[0]
+        assert session.usable

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import trio
+
 from core.errors import MoorageError
 from core.ids import ObjectId, PeerId
 from core.limits import REQUEST_DEADLINE_S
@@ -17,6 +19,11 @@ from wire.messages import Message
 
 class Reply(Protocol):
     """An answer on its way (``client.session.Pending``)."""
+
+    @property
+    def arrived(self) -> trio.Event:
+        """The answer is there, or will not come: nobody who takes it waits."""
+        ...
 
     async def answer(self, *, deadline_s: float = REQUEST_DEADLINE_S) -> Message: ...
 

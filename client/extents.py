@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import trio
@@ -136,7 +137,7 @@ class ExtentStorer:
         failed = [index for index in lost if holders[index] in self._placer.failed]
         good = {index: peer for index, peer in holders.items() if index not in failed}
         if failed:
-            holders |= self._placer.replacements(group, good, failed)
+            holders |= await self._others(group, good, failed)
         try:
             extent = await self._send(plain, done.key, group, holders, lost)
         finally:
@@ -178,10 +179,19 @@ class ExtentStorer:
             homes |= await self._replacements(group, good, missing)
         raise NotEnoughPeersError("peers keep failing during this upload: try again later")
 
+    async def _others(self, group: int, good: Mapping[int, PeerId], lost: Sequence[int]) -> dict[int, PeerId]:
+        """New homes for ``lost``, also at peers that were not waited for when this put began."""
+        try:
+            return self._placer.replacements(group, good, lost)
+        except NotEnoughPeersError:
+            with suppress(NotEnoughPeersError):
+                self._placer.join(await self._client.live_peers())
+        return self._placer.replacements(group, good, lost)
+
     async def _replacements(self, group: int, good: Mapping[int, PeerId], lost: Sequence[int]) -> dict[int, PeerId]:
         """New homes for ``lost``; holders that are starting again are waited for where nobody else can take them."""
         try:
-            return self._placer.replacements(group, good, lost)
+            return await self._others(group, good, lost)
         except NotEnoughPeersError:
             back = await self._client.peers.returning(self._placer.away(), patience_s=RETURN_PATIENCE_S)
             if not back:

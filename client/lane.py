@@ -88,7 +88,10 @@ class Lane:
         ended = False
         try:
             async for batch in self._batches:
-                if len(window) == UPLOAD_WINDOW_FRAMES:
+                # A refusal is heard as soon as it is there: the rest need not be made, nor sent.
+                if opening and opening[0].arrived.is_set():
+                    await _hear(opening)
+                while window and (len(window) == UPLOAD_WINDOW_FRAMES or window[0].arrived.is_set()):
                     await _hear(opening)
                     await window.popleft().answer(deadline_s=DISK_DEADLINE_S)
                 window.append(await conversation.post(UploadData(begin.upload, batch.lengths, batch.body)))
@@ -110,6 +113,9 @@ class Lane:
 
 
 async def _hear(opening: list[Reply]) -> None:
-    """Whether the upload was let in, unless that was heard before."""
+    """Whether the upload was let in, unless that was heard before.
+
+    A holder answers what came together when all of it is done: data and commit may have come with the beginning.
+    """
     while opening:
-        await opening.pop().answer()
+        await opening.pop().answer(deadline_s=DISK_DEADLINE_S)

@@ -47,6 +47,11 @@ class Placer:
         failures = {peer for peer, error in self.failed.items() if isinstance(error, PeerUnavailableError)}
         return [record for record in self._live if record.identity.peer in failures]
 
+    def join(self, records: Sequence[PeerRecord]) -> None:
+        """Those of them that are new may be chosen from now on."""
+        there = {record.identity.peer for record in self._live}
+        self._live += tuple(record for record in records if record.identity.peer not in there)
+
     def welcome(self, peer: PeerId) -> None:
         """The peer is back: it may be chosen again, and what it took before is there."""
         self.failed.pop(peer, None)

@@ -53,7 +53,7 @@ class Pending:
         self._number = number
         # Not the message: its body's memory is wanted elsewhere once it is sent.
         self._kind = kind
-        self._arrived = trio.Event()
+        self.arrived = trio.Event()
         self._answer: Message | None = None
         self._moved_at_first = session.moved_bytes
         self._ahead_bytes = FRAME_BODY_MAX_BYTES * (session.in_flight + 1)
@@ -67,7 +67,7 @@ class Pending:
     def arrive(self, answer: Message | None) -> None:
         """Called by the session: the answer, or None when there will be none."""
         self._answer = answer
-        self._arrived.set()
+        self.arrived.set()
 
     def abandon(self) -> None:
         self._session.forget(self._number)
@@ -79,12 +79,12 @@ class Pending:
         """
         began = trio.current_time()
         try:
-            while not self._arrived.is_set() and (due := self._due_at(began, deadline_s)) > trio.current_time():
+            while not self.arrived.is_set() and (due := self._due_at(began, deadline_s)) > trio.current_time():
                 with trio.move_on_at(due):
-                    await self._arrived.wait()
+                    await self.arrived.wait()
         finally:
             self.abandon()
-        if not self._arrived.is_set():
+        if not self.arrived.is_set():
             name = self._session.remote.name
             raise PeerUnavailableError(f"{name} took longer than {deadline_s:.0f} s for {self._kind}")
         if self._answer is None:

@@ -16,13 +16,16 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def open_crew() -> AsyncGenerator[trio.Nursery]:
-    """A nursery; when children fail with MoorageErrors only, the first of them is raised instead of a group."""
+    """A nursery; when children fail with MoorageErrors only, the first of them is raised instead of a group.
+
+    Also when it was cancelled meanwhile, as from a single task: that is told again to whoever waits next.
+    """
     try:
         async with trio.open_nursery() as nursery:
             yield nursery
     except BaseExceptionGroup as group:
         expected, others = group.split(MoorageError)
-        if expected is None or others is not None:
+        if expected is None or (others is not None and others.split(trio.Cancelled)[1] is not None):
             raise
         raise first_error(expected) from expected
 

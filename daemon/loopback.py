@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 
+import trio
+
 from client.asker import Asker, Conversation
 from core.errors import MoorageError
 from core.ids import PeerId
@@ -48,6 +50,8 @@ class _Answered:
     """A reply that is there already."""
 
     def __init__(self, failure: MoorageError | None) -> None:
+        self.arrived = trio.Event()
+        self.arrived.set()
         self._failure = failure
 
     async def answer(self, *, deadline_s: float = REQUEST_DEADLINE_S) -> Message:

@@ -14,6 +14,7 @@ from client.context import Client
 from client.get import cat, get, open_object
 from client.index import Index
 from client.locate import find_manifest
+from client.patience import LATE_PATIENCE_S
 from client.progress import Silent
 from client.put import PutResult, put
 from client.receipts import check_document, make_document
@@ -29,6 +30,7 @@ from tests.sim.chance import derive
 from tests.sim.determinism import run_seeded
 from tests.sim.disk import SimDisk
 from tests.sim.entropy import seeded_cryptography
+from tests.sim.fabric import NetFaults
 from tests.sim.pool import SimPool
 from tests.sim.trees import MemorySource, MemoryTarget
 from tests.sim.world import World
@@ -333,8 +335,8 @@ class Saboteur:
         self._request = client.peers.request
         self._session = client.peers.session
 
-    async def sabotage(self, patch: pytest.MonkeyPatch) -> None:
-        self._names = {record.identity.peer: record.identity.name for record in await self._client.live_peers()}
+    def sabotage(self, patch: pytest.MonkeyPatch, names: dict[PeerId, str]) -> None:
+        self._names = names
         patch.setattr(self._client.peers, "request", self._ask)
         patch.setattr(self._client.peers, "session", self._converse)
 
@@ -380,7 +382,8 @@ async def put_while_one_fails(kind: type[Message], *, spare: bool) -> None:
         with pytest.MonkeyPatch.context() as patch:
             async with pool.client() as client:
                 saboteur = Saboteur(client, pool, kind)
-                await saboteur.sabotage(patch)
+                names = {record.identity.peer: record.identity.name for record in await client.live_peers()}
+                saboteur.sabotage(patch, names)
                 if not spare:
                     with pytest.raises(NotEnoughPeersError, match="share") as caught:
                         await store(client, MemorySource(files), notes)
@@ -411,6 +414,31 @@ async def put_refusing(kind: type[Message]) -> None:
 
 def test_a_holder_that_fails_with_nobody_to_replace_it_is_named() -> None:
     run_seeded(7, put_refusing, UploadCommit)
+
+
+async def put_with_a_late_spare() -> None:
+    files = {"study/a": NOISE[:CHUNK_BYTES]}
+    async with World(7, net=NetFaults(latency_s=(0.0001, 0.0003), part_p=0)).running() as world:
+        pool = SimPool(world, peers=7, sites=4)
+        await pool.start()
+        async with pool.client() as client:
+            names = {record.identity.peer: record.identity.name for record in await client.live_peers()}
+        world.fabric.late_s["peer-1"] = LATE_PATIENCE_S / 2
+        with pytest.MonkeyPatch.context() as patch:
+            async with pool.client() as client:
+                saboteur = Saboteur(client, pool, UploadCommit)
+                saboteur.sabotage(patch, names)
+                result = await store(client, MemorySource(files))
+        assert saboteur.victim not in {"", "peer-1"}
+        assert "peer-1" in {names[peer] for peer in result.holders}
+        async with pool.client() as client:
+            await client.live_peers()
+            assert await is_everywhere(client, result)
+
+
+def test_a_peer_that_was_late_takes_the_place_of_a_holder_that_fails() -> None:
+    """It was not waited for while the others were enough."""
+    run_seeded(7, put_with_a_late_spare)
 
 
 # --- the same put again -----------------------------------------------------------------------

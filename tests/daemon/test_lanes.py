@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
@@ -12,10 +12,11 @@ from client.lane import Lane, ShareBatch
 from client.session import Session
 from core.errors import CorruptError, MoorageError, NotEnoughPeersError, StoreFullError
 from core.ids import PeerId, ShardRoot
-from core.limits import REQUEST_DEADLINE_S
+from core.limits import DISK_DEADLINE_S, REQUEST_DEADLINE_S
+from core.ports import Buffer
 from tests.daemon.shards import SCHEME, Sample, sample
 from tests.daemon.test_server import ME, Bench, a_bench
-from tests.daemon.wires import hello
+from tests.daemon.wires import MemoryConnection, hello
 from wire.messages import Message
 
 
@@ -48,13 +49,13 @@ async def a_session(bench: Bench) -> Session:
     return session
 
 
-async def send(session: Session, item: Sample, body: bytes, root: ShardRoot | None) -> Lane:
+async def send(session: Session, item: Sample, body: bytes, root: ShardRoot | None, *, pause_s: float = 0.1) -> Lane:
     """One shard by a lane of its own: ``body`` arrives, ``root`` is committed; None drops it."""
     lane = Lane(item.plan.index, ME.peer)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lane.run, OneSession(session), SCHEME, item.plan.chunks, item.plan.expected_bytes)
         await lane.queue.send(ShareBatch(item.lengths, body))
-        await trio.sleep(0.1)
+        await trio.sleep(pause_s)
         if root is None:
             lane.drop(NotEnoughPeersError("no source is left"))
         else:
@@ -99,3 +100,64 @@ async def test_an_upload_that_its_holder_refuses_is_over_at_once(autojump_clock:
         assert isinstance(lane.failure, StoreFullError)
         assert session.usable
         assert bench.incoming() == []
+
+
+def in_one_go(connection: MemoryConnection, nursery: trio.Nursery) -> MemoryConnection:
+    """What is sent within a moment arrives together, as from a network that held it up."""
+    deliver = connection.send_all
+    kept: list[Buffer] = []
+
+    async def deliver_soon() -> None:
+        await trio.sleep(0.05)
+        parts = tuple(kept)
+        kept.clear()
+        await deliver(*parts)
+
+    async def keep(*parts: Buffer) -> None:
+        if not kept:
+            nursery.start_soon(deliver_soon)
+        kept.extend(parts)
+        await trio.lowlevel.checkpoint()
+
+    connection.send_all = keep  # type: ignore[method-assign]  # the stream is the same
+    return connection
+
+
+async def test_a_sync_is_waited_for_also_where_the_beginning_came_with_the_commit(
+    autojump_clock: MockClock, bench: Bench
+) -> None:
+    """A holder answers what came together when all of it is done."""
+    session = Session(in_one_go(bench.dial(), bench.nursery), hello())
+    await bench.nursery.start(session.serve)
+    item = sample()
+    slow = bench.threads.disk
+
+    async def sync_slowly(job: Callable[..., object], *args: object) -> object:
+        answer = await slow(job, *args)
+        if bench.store.have([item.root]) == [True]:
+            await trio.sleep((REQUEST_DEADLINE_S + DISK_DEADLINE_S) / 2)
+        return answer
+
+    bench.threads.disk = sync_slowly  # type: ignore[method-assign,assignment]  # only this disk is slow
+    lane = await send(session, item, item.data, item.root, pause_s=0.0)
+    assert lane.failure is None
+
+
+async def test_what_its_holder_refuses_is_not_sent_to_its_end(autojump_clock: MockClock) -> None:
+    """Nor need whoever makes it read on for nobody."""
+    async with a_bench(quota_bytes=10) as bench:
+        session = await a_session(bench)
+        item = sample()
+        lane = Lane(item.plan.index, ME.peer)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lane.run, OneSession(session), SCHEME, item.plan.chunks, item.plan.expected_bytes)
+            at = 0
+            for length in item.lengths:
+                await lane.queue.send(ShareBatch((length,), item.data[at : at + length]))
+                at += length
+                await trio.sleep(0.1)
+            assert isinstance(lane.failure, StoreFullError)
+            lane.finish(item.root)
+        assert len(item.lengths) > 2
+        assert lane.sent_bytes == item.lengths[0]
+        assert session.usable

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import trio
@@ -25,7 +25,7 @@ from client.index import (
     parse_index,
 )
 from client.locate import all_sources, relocated_sources
-from client.tasks import open_crew
+from client.tasks import in_order, open_crew
 from core.buffers import unfilled
 from core.compression import Codec, decompress
 from core.errors import CorruptError, HomeError, NotEnoughSharesError
@@ -155,30 +155,15 @@ class ObjectReader:
             crew.cancel_scope.cancel()
 
     async def _produce(self, index: Index, batches: Sequence[_Batch], send: trio.MemorySendChannel[Piece]) -> None:
-        under_way: deque[tuple[trio.Event, list[Piece]]] = deque()
-
-        async def fetch(batch: _Batch, done: trio.Event, result: list[Piece]) -> None:
+        async def fetch(batch: _Batch) -> Piece:
             extent, sealed = self._manifest.extents[batch.extent], index.extents[batch.extent]
             data = await self._read(batch.extent, extent, sealed, batch.first, batch.count)
-            result.append(Piece(batch.offset, data))
-            done.set()
-
-        async def deliver() -> None:
-            done, result = under_way.popleft()
-            await done.wait()
-            await send.send(result[0])
+            return Piece(batch.offset, data)
 
         # A plain `with`: an asynchronous one waits as it closes, and the reader, who takes the end for the last piece,
         # would by then have cancelled us and with us the error.
         with send:
-            async with open_crew() as crew:
-                for batch in batches:
-                    if len(under_way) == READ_AHEAD_BATCHES:
-                        await deliver()
-                    under_way.append((trio.Event(), []))
-                    crew.start_soon(fetch, batch, *under_way[-1])
-                while under_way:
-                    await deliver()
+            await in_order((partial(fetch, batch) for batch in batches), send.send, at_once=READ_AHEAD_BATCHES)
 
     async def _read(self, number: int, extent: Extent, sealed: SealedExtent, first: int, count: int) -> memoryview:
         runs = await self._fetch(number, extent, first, count)

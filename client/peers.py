@@ -153,18 +153,23 @@ class Peers:
         answered: dict[PeerId, PeerRecord] = {}
         limiter = trio.CapacityLimiter(DIALS_AT_ONCE)
         waiting = Patience()
+        # Whether they are enough takes time that grows with them: it is asked anew when a quarter more have answered.
+        ask_at = 1
 
         def those() -> list[PeerRecord]:
             return [record for record in peers if record.identity.peer in answered]
 
         async def dial(record: PeerRecord) -> None:
+            nonlocal ask_at
             async with limiter:
                 with waiting.since(self._lines.setdefault(record.address, _Line()).dialled_at), suppress(MoorageError):
                     await self._session_at(record.address, record.identity.peer)
                     self._addresses[record.identity.peer] = record.address
                     answered[record.identity.peer] = record
-            if enough is not None and not waiting.limited and enough(those()):
-                waiting.limit()
+            if enough is not None and not waiting.limited and len(answered) >= ask_at:
+                ask_at = len(answered) + 1 + len(answered) // 4
+                if enough(those()):
+                    waiting.limit()
 
         async with trio.open_nursery() as nursery:
             for record in peers:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 import trio
@@ -356,6 +357,21 @@ async def test_who_does_not_answer_is_waited_for_less_once_others_are_enough(aut
         assert await peers.connect_all(records, enough=lambda live: len(live) >= 30) == records[:38]
         # The last were dialled when the first had answered.
         assert LATE_PATIENCE_S <= trio.current_time() - began <= LATE_PATIENCE_S + 0.1
+
+
+async def test_of_many_peers_it_is_not_asked_after_each_whether_they_are_enough(autojump_clock: MockClock) -> None:
+    asked: list[int] = []
+
+    def never(live: Sequence[PeerRecord]) -> bool:
+        asked.append(len(live))
+        return False
+
+    async with pool({}) as (peers, town, _):
+        records = some_hung(town, 100, 0)
+        assert await peers.connect_all(records, enough=never) == records
+    assert asked[:4] == [1, 2, 3, 4]
+    assert len(asked) < 25
+    assert all(later <= 1 + before * 5 / 4 for before, later in pairwise(asked))
 
 
 async def test_the_patience_counts_from_the_greeting_on(autojump_clock: MockClock) -> None:

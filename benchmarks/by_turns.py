@@ -10,10 +10,9 @@ else. Medians, in brackets the fastest and the slowest; CPU-seconds are those of
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.figures import MIB, OURS, Figure, Spread
@@ -24,6 +23,7 @@ from benchmarks.whole import Turn, figures_of, in_turns, print_turn, whole_file
 from erasure.scheme import Scheme
 
 SMALL_FILE_BYTES = 20_000
+QUANTITIES = ("wall_s", "cpu_s")
 SMALL_STEPS: Sequence[str] = ("put", "sweep", "repair")
 
 
@@ -54,17 +54,12 @@ def small_objects(lab: Lab, pools: Sequence[MooragePool], scheme: str, *, object
 
 def line_of(figure: Figure, other: str) -> str:
     """One step: both wall times, both CPU times, and the ratios of the medians."""
-    cells: list[str] = []
-    middles: Mapping[str, list[float]] = {name: [] for name in (other, OURS)}
-    for name in (other, OURS):
-        for values in (
-            [timing.wall_s for timing in figure.series[name]],
-            [timing.cpu_s for timing in figure.series[name]],
-        ):
-            spread = Spread.of(values)
-            cells.append(f"{spread.middle:6.2f} ({spread.low:.2f} to {spread.high:.2f})")
-            middles[name].append(statistics.median(values))
-    wall, cpu = (after / before for before, after in zip(middles[other], middles[OURS], strict=True))
+    spreads = {
+        name: [Spread.of([getattr(timing, quantity) for timing in figure.series[name]]) for quantity in QUANTITIES]
+        for name in (other, OURS)
+    }
+    cells = [f"{each.middle:6.2f} ({each.low:.2f} to {each.high:.2f})" for name in spreads for each in spreads[name]]
+    wall, cpu = (after.middle / before.middle for before, after in zip(spreads[other], spreads[OURS], strict=True))
     return f"{figure.step:8}" + "".join(f"{cell:26}" for cell in cells) + f"{wall:6.2f}{cpu:6.2f}"
 
 

@@ -17,7 +17,7 @@ from erasure.scheme import Scheme
 from wire.messages import UploadAbort, UploadBegin, UploadCommit, UploadData
 
 # Batches between whoever makes them and one holder's connection, besides its window. Each is 2 MiB per holder.
-QUEUE_BATCHES = 1
+QUEUE_BATCHES = 0
 # An abort is a courtesy: the holder drops what is left anyway when the connection ends.
 ABORT_DEADLINE_S = 1.0
 

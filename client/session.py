@@ -28,8 +28,8 @@ from core.ports import Connection, Identity
 from wire.frames import FrameParser, frame_prefix
 from wire.messages import MESSAGE_ID_MAX, PROTOCOL_VERSION, Failure, Hello, Message, Ping, message_head, parse_message
 
-# Frames waiting for the socket: enough to keep it busy, few enough to bound memory (8 MiB).
-SEND_QUEUE_FRAMES = 4
+# Frames waiting for the socket: enough to keep it busy, few enough to bound memory (2 MiB).
+SEND_QUEUE_FRAMES = 1
 # A peer that takes no frame whole for so long is gone, whatever it says meanwhile; a large frame has longer, as long
 # as the thinnest line needs for it.
 SEND_DEADLINE_S = 30.0

@@ -167,9 +167,12 @@ def _peak(pid: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_gigabyte_passes_in_little_memory(make_pool: Callable[..., Pool], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scheme", "peers"), [("4+2", 6), ("10+6", 16)])
+def test_a_gigabyte_passes_in_little_memory(
+    scheme: str, peers: int, make_pool: Callable[..., Pool], tmp_path: Path
+) -> None:
     """Client at most 300 MB, a daemon at most 150 MB."""
-    pool = make_pool(peers=6)
+    pool = make_pool(peers=peers, scheme=scheme, sites=None)
     source = random_file(tmp_path / "gigabyte.bin", 2**30)
     peaks: dict[str, int] = {}
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import trio
 
-from anchor.manifest import Manifest, check_extents_fit
+from anchor.manifest import Manifest, check_extents_fit, parse_manifest
 from client.context import Client
 from client.extents import RETURN_PATIENCE_S, DoneExtent, ExtentStorer
 from client.index import encode_listing
@@ -22,9 +22,10 @@ from client.memory import CatalogueEntry
 from client.placer import Placer
 from client.plan import Plan, plan_plain
 from client.progress import Progress
-from client.publish import Published, make_manifest, store_index, store_on_all
+from client.publish import Published, holds_all, make_manifest, store_index, store_on_all
 from client.source import ExtentRead, ExtentReader, ReadAhead
 from client.tasks import open_crew
+from client.unfinished import Unfinished, UnfinishedPuts
 from core.errors import NotEnoughPeersError, PeerUnavailableError
 from core.ids import ObjectId, PeerId, derived_digest
 from core.listing import Entry, Kind
@@ -91,15 +92,28 @@ async def put(
         result = await _stored_before(client, known, done, storer.sent_bytes)
         if result is not None:
             return result
-    published = await _publish(client, placer, storer, _Source(plains, done, entries), progress)
+    unfinished = await _begun_before(client, placer, content, done)
+    if unfinished is None:
+        published = await _publish(client, placer, storer, _Source(plains, done, entries), progress)
+        unfinished = Unfinished(_entry_of(published, plan, scheme, content, name), published.manifest_file)
+        if client.home.roster.is_consortium:
+            await threads.disk(_notes(client).begin, unfinished)
     progress.begin("anchoring", 0)
-    manifest = published.manifest
-    receipt = await anchor_manifest(client, manifest, published.manifest_file, plan.stream_bytes)
-    if not await store_on_all(client, placer, manifest.holders(), StoreReceipt(published.object, receipt)):
-        _check_receipts(placer, manifest.holders(), scheme)
-    result = _result(published, plan, storer, receipt)
-    await threads.disk(_remember, client, result, content, name, published)
-    return result
+    return await _anchor(client, placer, unfinished, storer.sent_bytes)
+
+
+async def _anchor(client: Client, placer: Placer, unfinished: Unfinished, sent_bytes: int) -> PutResult:
+    """Anchor what all holders have, give them the receipt, remember it: the last steps of every put."""
+    entry, manifest_file = unfinished
+    disk = client.ports.threads.disk
+    manifest = parse_manifest(manifest_file, expected=entry.object)
+    receipt = await anchor_manifest(client, manifest, manifest_file, entry.plain_bytes)
+    if not await store_on_all(client, placer, manifest.holders(), StoreReceipt(entry.object, receipt)):
+        _check_receipts(placer, manifest.holders(), manifest.scheme)
+    await disk(client.memory.remember_object, entry, manifest_file, receipt)
+    if client.home.roster.is_consortium:
+        await disk(_notes(client).end, entry.content)
+    return _result(entry, manifest, receipt, sent_bytes)
 
 
 def _content_of(secret: bytes, entries: Sequence[Entry], scheme: Scheme) -> bytes:
@@ -135,31 +149,30 @@ async def _publish(
     raise NotEnoughPeersError("holders keep failing while the manifest is stored: try again later")
 
 
-def _result(published: Published, plan: Plan, storer: ExtentStorer, receipt: bytes) -> PutResult:
-    return PutResult(
+def _entry_of(published: Published, plan: Plan, scheme: Scheme, content: bytes, name: str) -> CatalogueEntry:
+    return CatalogueEntry(
         object=published.object,
-        files=sum(entry.kind is Kind.FILE for entry in plan.entries),
-        plain_bytes=plan.stream_bytes,
-        stored_bytes=published.stored_bytes(storer.scheme),
-        new_bytes=storer.sent_bytes,
-        scheme=storer.scheme,
-        holders=published.manifest.holders(),
-        degraded=published.manifest.degraded,
-        receipt=receipt,
-    )
-
-
-def _remember(client: Client, result: PutResult, content: bytes, name: str, published: Published) -> None:
-    entry = CatalogueEntry(
-        object=result.object,
         content=content,
         name=name,
-        files=result.files,
-        plain_bytes=result.plain_bytes,
-        stored_bytes=result.stored_bytes,
+        files=sum(entry.kind is Kind.FILE for entry in plan.entries),
+        plain_bytes=plan.stream_bytes,
+        stored_bytes=published.stored_bytes(scheme),
         created_s=published.manifest.created_s,
     )
-    client.memory.remember_object(entry, published.manifest_file, result.receipt)
+
+
+def _result(entry: CatalogueEntry, manifest: Manifest, receipt: bytes, sent_bytes: int) -> PutResult:
+    return PutResult(
+        object=entry.object,
+        files=entry.files,
+        plain_bytes=entry.plain_bytes,
+        stored_bytes=entry.stored_bytes,
+        new_bytes=sent_bytes,
+        scheme=manifest.scheme,
+        holders=manifest.holders(),
+        degraded=manifest.degraded,
+        receipt=receipt,
+    )
 
 
 async def _place(client: Client, plan: Plan, scheme: Scheme, *, allow_degraded: bool) -> Placer:
@@ -255,21 +268,35 @@ async def _stored_before(
     receipt = await client.ports.threads.disk(client.memory.receipt_file, known.object)
     if manifest is None or receipt is None:
         return None
-    ours = [(item.stored.roots, item.stored.holders) for item in done]
-    theirs = [(extent.roots, manifest.groups[extent.group]) for extent in manifest.extents]
-    if ours != theirs or not await _index_is_held(client, manifest):
+    if not _are_its_shards(manifest, done) or not await _index_is_held(client, manifest):
         return None
-    return PutResult(
-        object=known.object,
-        files=known.files,
-        plain_bytes=known.plain_bytes,
-        stored_bytes=known.stored_bytes,
-        new_bytes=sent_bytes,
-        scheme=manifest.scheme,
-        holders=manifest.holders(),
-        degraded=manifest.degraded,
-        receipt=receipt,
-    )
+    return _result(known, manifest, receipt, sent_bytes)
+
+
+def _notes(client: Client) -> UnfinishedPuts:
+    return UnfinishedPuts(client.ports.disk, client.home, client.ports.chance)
+
+
+async def _begun_before(
+    client: Client, placer: Placer, content: bytes, done: Sequence[DoneExtent]
+) -> Unfinished | None:
+    """An earlier put of the same content that was not anchored, when all of it is stored still."""
+    if not client.home.roster.is_consortium:
+        return None
+    found = await client.ports.threads.disk(_notes(client).find, content)
+    if found is None:
+        return None
+    manifest = parse_manifest(found.manifest_file, expected=found.entry.object)
+    message = StoreManifest(found.entry.object, found.manifest_file)
+    if not _are_its_shards(manifest, done) or not await store_on_all(client, placer, manifest.holders(), message):
+        return None
+    # Only now: before, it may have been taken for abandoned at any moment.
+    return found if await holds_all(client.peers, manifest) else None
+
+
+def _are_its_shards(manifest: Manifest, done: Sequence[DoneExtent]) -> bool:
+    ours = [(item.stored.roots, item.stored.holders) for item in done]
+    return ours == [(extent.roots, manifest.groups[extent.group]) for extent in manifest.extents]
 
 
 async def _index_is_held(client: Client, manifest: Manifest) -> bool:

@@ -129,7 +129,7 @@ class LogFolder:
         old, read = state.checkpoint, self._reader(state)
         try:
             files = grow(read, old.size, leaves)
-            root = check_growth(overlay(files, read), old.size, old.root, leaves)
+            root = check_growth(overlay(files, read), old.size, old.root, leaves).root
         except (CorruptError, MalformedError) as error:
             raise LedgerError(f"log {self.origin!r}: its right edge is damaged, nothing was added: {error}") from error
         grown = self._write_stage(Checkpoint(self.origin, old.size + len(leaves), root), files)

@@ -152,7 +152,7 @@ def quorum_off_by_one(self: Any, cosigners: Any) -> bool:
     return self.quorum in met
 
 
-@plant(anchor.cosigning, "_believe", story="ledger", bug="a witness' answer is not verified", promise=QUORUM)
+@plant(anchor.cosigning, "believe", story="ledger", bug="a witness' answer is not verified", promise=QUORUM)
 def cosignature_unchecked(policy: Policy, checkpoint: Checkpoint, lines: str, now_s: int) -> Any:
     del checkpoint
     keys = {(witness.key.name, witness.key.key_id): witness.key for witness in policy.witnesses}

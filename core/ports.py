@@ -114,6 +114,13 @@ class Identity:
     """DER of the certificate, so that others can check it too."""
 
 
+ApplicationProtocol: TypeAlias = Literal["moorage/1", "http/1.1"]
+"""What is spoken inside TLS, as both sides named it (RFC 7301): our frames, or HTTP for the ledger."""
+
+FRAMES: ApplicationProtocol = "moorage/1"
+HTTP: ApplicationProtocol = "http/1.1"
+
+
 class Connection(Protocol):
     """An authenticated, encrypted byte stream. One task sends, one receives, at a time each.
 
@@ -122,6 +129,9 @@ class Connection(Protocol):
 
     @property
     def remote(self) -> Identity: ...
+
+    @property
+    def protocol(self) -> ApplicationProtocol: ...
 
     @property
     def moved_bytes(self) -> int:
@@ -153,8 +163,12 @@ class Connection(Protocol):
 class Net(Protocol):
     """Connections to and from peers of this pool. TLS lives below this port."""
 
-    async def connect(self, address: Address) -> Connection:
-        """Raises PeerUnavailableError (nobody there, too slow) or PeerRefusedError (not of this pool)."""
+    async def connect(self, address: Address, protocol: ApplicationProtocol = FRAMES) -> Connection:
+        """Raises PeerUnavailableError (nobody there, too slow) or PeerRefusedError (not of this pool).
+
+        A listener that does not let us in says so in its own way when ``protocol`` is FRAMES; otherwise its connection
+        just ends.
+        """
         ...
 
     async def serve(

@@ -68,7 +68,7 @@ GIB = 2**30
 class NoNet:
     """A ``core.ports.Net`` that nobody may use."""
 
-    async def connect(self, address: Address) -> None:
+    async def connect(self, address: Address, protocol: str = "") -> None:
         raise AssertionError(address)
 
     async def serve(self, *_: object, **__: object) -> None:

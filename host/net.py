@@ -48,7 +48,7 @@ class TlsConnection:
     def __init__(self, pump: TlsPump, remote: Identity, protocol: ApplicationProtocol) -> None:
         self._pump = pump
         self._remote = remote
-        self._protocol = protocol
+        self._protocol: ApplicationProtocol = protocol
 
     @property
     def protocol(self) -> ApplicationProtocol:
@@ -179,7 +179,7 @@ class TlsNet:
     async def _welcome(self, connection: socket.socket, where: str) -> TlsConnection | None:
         """None for a stranger, who was told why as far as TLS allows."""
         pump = self._pump(connection, where)
-        protocol = FRAMES
+        protocol: ApplicationProtocol = FRAMES
         try:
             with trio.fail_after(self._limits.handshake_deadline_s):
                 try:

@@ -73,8 +73,8 @@ class Policy(NamedTuple):
 
     def is_met(self, cosigners: Iterable[NoteKey]) -> bool:
         """Whether these keys' cosignatures together satisfy the quorum."""
-        vkeys = {key.vkey for key in cosigners}
-        met = {witness.name for witness in self.witnesses if witness.key.vkey in vkeys} | {QUORUM_NONE}
+        keys = frozenset(cosigners)
+        met = {witness.name for witness in self.witnesses if witness.key in keys} | {QUORUM_NONE}
         for group in self.groups:
             if sum(member in met for member in group.members) >= group.needed:
                 met.add(group.name)

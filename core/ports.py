@@ -85,6 +85,10 @@ class Disk(Protocol):
 
     def free_bytes(self, path: str) -> int: ...
 
+    def file_system(self, path: str) -> str:
+        """The kind of file system that a folder is on, as the system calls it ("ext4", "nfs4"); empty: unknown."""
+        ...
+
     def lock(self, path: str, *, wait: bool) -> AbstractContextManager[bool]:
         """An exclusive lock between processes, held inside the context; False when not got (``wait=False``)."""
         ...

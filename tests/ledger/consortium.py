@@ -11,7 +11,7 @@ import trio
 from anchor.log import Anchored
 from anchor.policy import parse_policy
 from anchor.proof import parse_proof
-from anchor.witness import AddCheckpoint, LocalWitness
+from anchor.witness import AddCheckpoint, LocalWitness, origin_folder
 from anchor.writer import LogWriter
 from core.errors import PeerUnavailableError
 from core.ports import Disk
@@ -45,8 +45,6 @@ class NearWitness:
 
     async def latest(self, origin: str) -> bytes | None:
         await self._come()
-        from anchor.witness import origin_folder
-
         return self.witness.remembered(origin_folder("", origin).strip("/"))
 
     async def _come(self) -> None:

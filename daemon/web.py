@@ -40,7 +40,7 @@ class WebServer:
     """Serves connections; ``handler`` answers. What it raises as MoorageError becomes status 500."""
 
     def __init__(self, handler: Handler, limits: WebLimits | None = None) -> None:
-        self._handler = handler
+        self.handler = handler
         self._limits = limits or WebLimits()
         self._answers = trio.Semaphore(self._limits.answers_at_once)
 
@@ -58,7 +58,7 @@ class WebServer:
 
     async def _answer(self, request: WebRequest) -> WebAnswer:
         try:
-            return await self._handler(request)
+            return await self.handler(request)
         except MoorageError as error:
             return plain(500, str(error))
 

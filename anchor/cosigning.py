@@ -42,8 +42,8 @@ def ask_witness(
     return witness.add_checkpoint(seen_size, consistency_proof(hash_at, seen_size, checkpoint.size), note, now_s=now_s)
 
 
-def _believe(policy: Policy, checkpoint: Checkpoint, lines: str, now_s: int) -> list[tuple[Signature, Verified]]:
-    """The lines that are by witnesses of the policy and verify; the rest is dropped."""
+def believe(policy: Policy, checkpoint: Checkpoint, lines: str, now_s: int) -> list[tuple[Signature, Verified]]:
+    """The lines that are by witnesses of the policy and verify; the rest is dropped, and what is of the future."""
     keys = {(witness.key.name, witness.key.key_id): witness.key for witness in policy.witnesses}
     found: list[tuple[Signature, Verified]] = []
     for line in lines.splitlines():
@@ -88,7 +88,7 @@ def collect_cosignatures(
         except PeerUnavailableError as error:
             silent.append(str(error))
         else:
-            found += _believe(policy, checkpoint, lines, now_s)
+            found += believe(policy, checkpoint, lines, now_s)
     if not policy.is_met(verified.key for _, verified in found):
         names = ", ".join(sorted({verified.key.name for _, verified in found})) or "nobody"
         why = f" ({'; '.join(silent)})" if silent else ""

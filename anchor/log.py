@@ -13,28 +13,25 @@ the folder under its lock, so several processes may append in turn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from anchor.audit import check_log
-from anchor.checkpoint import Checkpoint, parse_checkpoint
-from anchor.cosignature import verifier_of
+from anchor.checkpoint import Checkpoint
 from anchor.cosigning import collect_cosignatures
-from anchor.files import disk_errors, folder_of, read_file, replace_file, replace_file_durably
+from anchor.files import disk_errors, read_file, replace_file
 from anchor.leafindex import LeafIndex
+from anchor.logfolder import LogFolder, LogState, Published
 from anchor.merkle import EMPTY_ROOT, check_inclusion, inclusion_path, leaf_hash
-from anchor.note import TYPE_ED25519, Ed25519Signer, Signature, format_note, parse_note, verify_note
-from anchor.policy import parse_policy
 from anchor.proof import Proof, format_proof
-from anchor.stage import Stage, check_growth, encode_stage, grow, overlay, parse_stage, take_group
-from anchor.tiles import ReadFile, TileTree, read_entries
+from anchor.stage import take_group
+from anchor.tiles import TileTree, read_entries
 from anchor.witness import Witness, origin_folder
-from core.errors import BadSignatureError, CorruptError, LedgerError, MalformedError, UsageError
-from core.identity import public_bytes
+from core.errors import LedgerError, UsageError
 from core.limits import LEAF_MAX_BYTES
 from core.ports import Disk
 
@@ -53,22 +50,7 @@ class Anchored:
         return format_proof(Proof(self.index, self.proof, self.checkpoint, self.leaf))
 
 
-class _State(NamedTuple):
-    """What is committed: the stage and the checkpoint that it holds."""
-
-    stage: Stage
-    checkpoint: Checkpoint
-    log_signature: Signature
-
-
-class _Published(NamedTuple):
-    """A cosigned note that satisfies the policy, and its checkpoint."""
-
-    note: bytes
-    checkpoint: Checkpoint
-
-
-class Log:
+class Log(LogFolder):
     """One organisation's log. Only ``create`` and ``open`` make one.
 
     Methods block on the disk, on witnesses and on other processes' locks: call them inside ``Threads.disk``. They raise
@@ -85,15 +67,7 @@ class Log:
     def __init__(
         self, disk: Disk, folder: str, *, key: Ed25519PrivateKey, policy: str, witnesses: Sequence[Witness]
     ) -> None:
-        self._disk = disk
-        self._policy = parse_policy(policy)
-        mine = (TYPE_ED25519, public_bytes(key))
-        names = [item.name for item in self._policy.logs if (item.signature_type, item.public) == mine]
-        if not names:
-            raise UsageError("log: its key is not that of a log in its policy")
-        self.origin = names[0]
-        self._signer = Ed25519Signer(self.origin, key)
-        self.folder = origin_folder(folder, self.origin)
+        super().__init__(disk, folder, key=key, policy=policy)
         self._witnesses = tuple(witnesses)
         self._index = LeafIndex(disk, self._path("leaves"))
 
@@ -191,88 +165,10 @@ class Log:
             check_log(self._reader(state), state.checkpoint)
             return state.checkpoint.size
 
-    def _path(self, name: str) -> str:
-        return f"{self.folder}/{name}"
-
     def _locked(self) -> AbstractContextManager[bool]:
         return self._disk.lock(self._path("lock"), wait=True)
 
-    def _reader(self, state: _State) -> ReadFile:
-        return overlay(state.stage.files, lambda path: read_file(self._disk, self._path(path)))
-
-    def _state(self) -> _State:
-        data = read_file(self._disk, self._path("stage"))
-        if data is None:
-            raise LedgerError(f"log {self.origin!r}: {self.folder} is gone")
-        try:
-            stage = parse_stage(data)
-            note = parse_note(stage.checkpoint)
-            verify_note(note, [verifier_of(self._signer.key)])
-            checkpoint = parse_checkpoint(note.text)
-        except (CorruptError, MalformedError, BadSignatureError) as error:
-            raise LedgerError(f"log {self.origin!r}: its commit record is damaged: {error}") from error
-        return _State(stage, checkpoint, note.signatures[0])
-
-    def _published(self) -> _Published | None:
-        """The published checkpoint; None when there is none or it does not satisfy the policy (any more)."""
-        data = read_file(self._disk, self._path("checkpoint"))
-        if data is None:
-            return None
-        try:
-            return _Published(data, self._policy.check_checkpoint(data).checkpoint)
-        except (MalformedError, BadSignatureError):
-            # Damaged, or cosigned by witnesses of an earlier roster: it will be made anew.
-            return None
-
-    def _recover(self) -> tuple[_State, _Published | None]:
-        """The committed state, with all its files durable, and what is published of it."""
-        state = self._state()
-        published = self._published()
-        if published is None or published.checkpoint != state.checkpoint:
-            # The stage's name may not be durable yet, and its files may be missing, torn or not synced.
-            self._disk.sync_folder(self.folder)
-            self._write_files(state.stage)
-        return state, published
-
-    def _write_stage(self, checkpoint: Checkpoint, files: Mapping[str, bytes]) -> _State:
-        signature = self._signer.sign(checkpoint.text)
-        stage = Stage(format_note(checkpoint.text, [signature]), files)
-        replace_file_durably(self._disk, self._path("stage"), encode_stage(stage))
-        return _State(stage, checkpoint, signature)
-
-    def _write_files(self, stage: Stage) -> None:
-        folders: dict[str, None] = {}
-        for path, data in stage.files.items():
-            folder = folder_of(self._path(path))
-            self._disk.make_folders(folder)
-            replace_file(self._disk, self._path(path), data)
-            folders[folder] = None
-        for folder in folders:
-            self._disk.sync_folder(folder)
-        for path in stage.files:
-            if "." not in path:
-                self._remove_partials(self._path(path) + ".p")
-
-    def _remove_partials(self, folder: str) -> None:
-        """The full tile is there now: its narrower versions are no longer needed (tlog-tiles, "Partial Tiles")."""
-        if self._disk.stat(folder) is not None:
-            for name in self._disk.list_folder(folder):
-                self._disk.unlink(f"{folder}/{name}")
-            self._disk.sync_folder(folder)
-
-    def _commit(self, state: _State, leaves: Sequence[bytes]) -> _State:
-        """Steps 1 and 2 of an append."""
-        old, read = state.checkpoint, self._reader(state)
-        try:
-            files = grow(read, old.size, leaves)
-            root = check_growth(overlay(files, read), old.size, old.root, leaves)
-        except (CorruptError, MalformedError) as error:
-            raise LedgerError(f"log {self.origin!r}: its right edge is damaged, nothing was added: {error}") from error
-        grown = self._write_stage(Checkpoint(self.origin, old.size + len(leaves), root), files)
-        self._write_files(grown.stage)
-        return grown
-
-    def _publish(self, state: _State, published: _Published | None, now_s: int) -> bytes:
+    def _publish(self, state: LogState, published: Published | None, now_s: int) -> bytes:
         """Steps 3 and 4 of an append, unless the published checkpoint is that of ``state`` already."""
         if published is not None and published.checkpoint == state.checkpoint:
             return published.note
@@ -289,7 +185,7 @@ class Log:
         replace_file(self._disk, self._path("checkpoint"), note)
         return note
 
-    def _prove(self, state: _State, note: bytes, places: Sequence[tuple[int, bytes]]) -> list[Anchored]:
+    def _prove(self, state: LogState, note: bytes, places: Sequence[tuple[int, bytes]]) -> list[Anchored]:
         tree = TileTree(self._reader(state), state.checkpoint.size)
         size, root = state.checkpoint.size, state.checkpoint.root
         found: list[Anchored] = []

@@ -61,8 +61,13 @@ def _split(first: int, end: int) -> int:
     return first + (1 << (end - first - 1).bit_length() - 1)
 
 
-def inclusion_path(hash_at: HashAt, index: int, size: int) -> tuple[bytes, ...]:
-    """The siblings from leaf ``index`` up to the root of the tree of ``size`` leaves (RFC 6962, section 2.1.1)."""
+def inclusion_path(
+    hash_at: HashAt, index: int, size: int, known: dict[tuple[int, int], bytes] | None = None
+) -> tuple[bytes, ...]:
+    """The siblings from leaf ``index`` up to the root of the tree of ``size`` leaves (RFC 6962, section 2.1.1).
+
+    ``known`` remembers siblings from one path to the next of the same tree.
+    """
     assert 0 <= index < size, "the leaf is not in the tree"
     siblings: list[tuple[int, int]] = []
     first, end = 0, size
@@ -74,7 +79,12 @@ def inclusion_path(hash_at: HashAt, index: int, size: int) -> tuple[bytes, ...]:
         else:
             siblings.append((first, middle))
             first = middle
-    return tuple(subtree_root(hash_at, *sibling) for sibling in reversed(siblings))
+    if known is None:
+        return tuple(subtree_root(hash_at, *sibling) for sibling in reversed(siblings))
+    for sibling in siblings:
+        if sibling not in known:
+            known[sibling] = subtree_root(hash_at, *sibling)
+    return tuple(known[sibling] for sibling in reversed(siblings))
 
 
 def consistency_proof(hash_at: HashAt, old_size: int, new_size: int) -> tuple[bytes, ...]:

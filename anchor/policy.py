@@ -63,11 +63,18 @@ class Policy(NamedTuple):
     witnesses: tuple[PolicyWitness, ...]
     groups: tuple[PolicyGroup, ...]
     quorum: str
+    log_urls: tuple[str, ...] = ()
+    """Where each of ``logs`` is published, empty where the policy does not say; none at all when it never does."""
+
+    def log_url(self, key: NoteKey) -> str:
+        """Where the log is published; empty when the policy does not say."""
+        urls = dict(zip(self.logs, self.log_urls, strict=False))
+        return urls.get(key, "")
 
     def is_met(self, cosigners: Iterable[NoteKey]) -> bool:
         """Whether these keys' cosignatures together satisfy the quorum."""
-        vkeys = {key.vkey for key in cosigners}
-        met = {witness.name for witness in self.witnesses if witness.key.vkey in vkeys} | {QUORUM_NONE}
+        keys = frozenset(cosigners)
+        met = {witness.name for witness in self.witnesses if witness.key in keys} | {QUORUM_NONE}
         for group in self.groups:
             if sum(member in met for member in group.members) >= group.needed:
                 met.add(group.name)
@@ -109,6 +116,7 @@ class _Parser:
 
     def __init__(self) -> None:
         self.logs: list[NoteKey] = []
+        self.log_urls: list[str] = []
         self.witnesses: list[PolicyWitness] = []
         self.groups: list[PolicyGroup] = []
         self.quorum: str | None = None
@@ -121,12 +129,12 @@ class _Parser:
         self._names[name] = False
 
     def log(self, vkey: str, url: str = "") -> None:
-        del url
         key = NoteKey.parse(vkey)
         verifier_of(key)
         if any(key.public == other.public for other in self.logs):
             raise MalformedError(f"policy: the key of log {key.name!r} occurs twice")
         self.logs.append(key)
+        self.log_urls.append(url)
 
     def witness(self, name: str, vkey: str, url: str = "") -> None:
         self._define(name)
@@ -186,7 +194,8 @@ def parse_policy(text: str) -> Policy:
             parser.line(words)
     if parser.quorum is None:
         raise MalformedError("policy: no quorum line")
-    return Policy(tuple(parser.logs), tuple(parser.witnesses), tuple(parser.groups), parser.quorum)
+    urls = tuple(parser.log_urls) if any(parser.log_urls) else ()
+    return Policy(tuple(parser.logs), tuple(parser.witnesses), tuple(parser.groups), parser.quorum, urls)
 
 
 def format_policy(policy: Policy) -> str:
@@ -196,7 +205,7 @@ def format_policy(policy: Policy) -> str:
 
 def _policy_lines(policy: Policy) -> Iterator[str]:
     for key in policy.logs:
-        yield f"log {key.vkey}"
+        yield f"log {key.vkey} {policy.log_url(key)}".rstrip()
     for witness in policy.witnesses:
         yield f"witness {witness.name} {witness.key.vkey} {witness.url}".rstrip()
     for group in policy.groups:
@@ -209,12 +218,15 @@ def byzantine_quorum(witnesses: int) -> int:
     return 2 * witnesses // 3 + 1
 
 
-def make_policy(log_vkey: str, witness_vkeys: Sequence[str]) -> str:
+def make_policy(
+    log_vkey: str, witness_vkeys: Sequence[str], *, log_url: str = "", witness_urls: Mapping[str, str] | None = None
+) -> str:
     """A roster's ``Organisation.policy`` for one log.
 
     Keys of one name belong to one witness, which counts only when it signed with all of them (Ed25519 *and*
-    ML-DSA-44). Of n witnesses ``byzantine_quorum(n)`` must cosign; with none the policy says ``quorum none``. The URLs
-    follow from the witnesses' names, since Go's parser insists on some. Raises MalformedError.
+    ML-DSA-44). Of n witnesses ``byzantine_quorum(n)`` must cosign; with none the policy says ``quorum none``. A
+    witness whose name is not in ``witness_urls`` gets one made of it, since Go's parser insists on some. Raises
+    MalformedError.
     """
     owners: dict[str, list[NoteKey]] = {}
     for vkey in witness_vkeys:
@@ -224,13 +236,15 @@ def make_policy(log_vkey: str, witness_vkeys: Sequence[str]) -> str:
     groups: list[PolicyGroup] = []
     for number, (owner, keys) in enumerate(owners.items(), start=1):
         names = tuple(f"w{number}-{_KEY_WORDS.get(key.signature_type, 'key')}" for key in keys)
-        witnesses += (PolicyWitness(name, key, f"https://{owner}/") for name, key in zip(names, keys, strict=True))
+        url = (witness_urls or {}).get(owner, f"https://{owner}/")
+        witnesses += (PolicyWitness(name, key, url) for name, key in zip(names, keys, strict=True))
         groups.append(PolicyGroup(f"w{number}", len(keys), names))
     if groups:
         members = tuple(group.name for group in groups)
         groups.append(PolicyGroup("witnesses", byzantine_quorum(len(members)), members))
     quorum = "witnesses" if groups else QUORUM_NONE
-    text = format_policy(Policy((NoteKey.parse(log_vkey),), tuple(witnesses), tuple(groups), quorum))
+    urls = (log_url,) if log_url else ()
+    text = format_policy(Policy((NoteKey.parse(log_vkey),), tuple(witnesses), tuple(groups), quorum, urls))
     parse_policy(text)
     return text
 

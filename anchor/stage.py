@@ -11,9 +11,7 @@ from typing import NamedTuple
 
 from anchor.merkle import (
     check_consistency,
-    check_inclusion,
     consistency_proof,
-    inclusion_path,
     leaf_hash,
     subtree_root,
 )
@@ -83,10 +81,10 @@ def parse_stage(data: bytes) -> Stage:
     return Stage(checkpoint, files)
 
 
-def take_group(leaves: Sequence[bytes]) -> int:
-    """How many of the leaves, from the first, fit into one commit: at least one."""
+def take_group(leaves: Sequence[bytes], most: int = LEAVES_PER_COMMIT) -> int:
+    """How many of the leaves, from the first, fit into one commit: at least one, and no more than ``most``."""
     count, size_bytes = 0, 0
-    for leaf in leaves[:LEAVES_PER_COMMIT]:
+    for leaf in leaves[:most]:
         size_bytes += len(leaf)
         if count and size_bytes > COMMIT_MAX_BYTES:
             break
@@ -129,8 +127,15 @@ def overlay(files: Mapping[str, bytes], read: ReadFile) -> ReadFile:
     return read_either
 
 
-def check_growth(read: ReadFile, old_size: int, old_root: bytes, leaves: Sequence[bytes]) -> bytes:
-    """The root of the grown tree, after proving from the bytes in ``read`` that it may be signed.
+class Grown(NamedTuple):
+    """A tree that was proved from its tiles: what a log may sign."""
+
+    root: bytes
+    tree: TileTree
+
+
+def check_growth(read: ReadFile, old_size: int, old_root: bytes, leaves: Sequence[bytes]) -> Grown:
+    """The grown tree, after proving from the bytes in ``read`` that it may be signed.
 
     The old tree must be its prefix, each new entry must be read back, and must lead to the root through tiles as they
     will lie on disk (a log died in 2022 of one flipped bit in a hash that it had already signed). Raises CorruptError.
@@ -140,8 +145,21 @@ def check_growth(read: ReadFile, old_size: int, old_root: bytes, leaves: Sequenc
     root = subtree_root(tree.hash_at, 0, new_size)
     if old_size:
         check_consistency(old_size, new_size, old_root, root, consistency_proof(tree.hash_at, old_size, new_size))
-    if read_entries(read, new_size, old_size, new_size) != list(leaves):
+    entries = read_entries(read, new_size, old_size, new_size)
+    if entries != list(leaves):
         raise CorruptError("log: the entries to be written are not those that were given")
-    for index, leaf in enumerate(leaves, start=old_size):
-        check_inclusion(index, new_size, leaf_hash(leaf), inclusion_path(tree.hash_at, index, new_size), root)
-    return root
+    _check_tiles(tree, old_size, new_size, entries)
+    return Grown(root, tree)
+
+
+def _check_tiles(tree: TileTree, old_size: int, new_size: int, entries: Sequence[bytes]) -> None:
+    """Every new hash in a tile is that of what lies below it, from the entries to the topmost tile."""
+    for index, entry in enumerate(entries, start=old_size):
+        if tree.hash_at(0, index) != leaf_hash(entry):
+            raise CorruptError(f"log: leaf {index} does not have the hash in its tile")
+    level = 1
+    while new_size >> TILE_HEIGHT * level:
+        for index in range(old_size >> TILE_HEIGHT * level, new_size >> TILE_HEIGHT * level):
+            if tree.hash_at(TILE_HEIGHT * level, index) != tree.top(level - 1, index):
+                raise CorruptError(f"{tile_path(level - 1, index)}: its hash is not the one in the tile above it")
+        level += 1

@@ -98,10 +98,17 @@ class TileTree:
         """The hash of the complete subtree of 2**level leaves number ``index``."""
         tile_level, height = divmod(level, TILE_HEIGHT)
         first = index << height
-        key = (tile_level, first // TILE_WIDTH)
+        return self._levels(tile_level, first // TILE_WIDTH)[height][first % TILE_WIDTH >> height]
+
+    def top(self, level: int, index: int) -> bytes:
+        """The hash of all of a full tile, as computed from the tile itself: the tile above should have the same."""
+        return self._levels(level, index)[TILE_HEIGHT][0]
+
+    def _levels(self, level: int, index: int) -> list[list[bytes]]:
+        key = (level, index)
         if key not in self._kept:
             self._kept[key] = tile_levels(self.tile(*key))
-        return self._kept[key][height][first % TILE_WIDTH >> height]
+        return self._kept[key]
 
 
 def read_tile(read: ReadFile, level: int, index: int, width: int) -> bytes:

@@ -1,12 +1,14 @@
 """A witness: remembers the largest tree of each log and cosigns what extends it (c2sp.org/tlog-witness@v1.0.0).
 
 ``LocalWitness`` is one that lives in a folder. Its promise is worth as much as that folder: restored from an old
-backup it may cosign a second history, so its keys must then be retired through the roster.
+backup it may cosign a second history. ``check_memory`` finds that out from checkpoints that it cosigned itself and
+others kept; ``resync`` has it remember them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Generator, Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple, Protocol, Self, TypeAlias
 
@@ -109,29 +111,116 @@ class LocalWitness:
         """Raises LedgerError when the folder is gone: a witness that forgot must not sign again under its old keys."""
         with disk_errors("witness"):
             if disk.stat(f"{folder}/{_MARKER}") is None:
-                raise LedgerError(f"no witness in {folder}: restore it, or make one with new keys")
+                raise LedgerError(
+                    f"no witness in {folder}: one that forgot must not sign again before it is synchronised "
+                    "(docs/ledger.md), or its keys are replaced"
+                )
         return cls(disk, folder, cosigners, logs)
+
+    @classmethod
+    def resync(
+        cls, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: LogKeys, checkpoints: Sequence[bytes]
+    ) -> Self:
+        """A witness that lost its folder, or whose folder is an old one, remembers what others kept.
+
+        Args:
+            checkpoints: of all logs that it served, as the logs publish them and other witnesses remember them. The
+                largest of each log counts that the log itself has signed; it becomes the least that is cosigned again.
+
+        Raises:
+            LedgerError: two of them, or one and what it remembers, are of two histories.
+        """
+        found = cls(disk, folder, cosigners, logs)
+        largest: dict[str, tuple[Note, Checkpoint]] = {}
+        for data in checkpoints:
+            try:
+                note, seen, lines = found._read_request(data)
+            except WitnessRefusedError:
+                continue
+            known = largest.get(seen.origin)
+            if known is not None and known[1].size == seen.size and known[1].root != seen.root:
+                raise LedgerError(f"witness: {seen.origin!r} has signed two histories of {seen.size} entries")
+            if known is None or known[1].size < seen.size:
+                largest[seen.origin] = Note(note.text, tuple(lines)), seen
+        with disk_errors("witness"):
+            for origin, (note, seen) in largest.items():
+                with found._held(origin) as path:
+                    before = found._latest(origin)
+                    if before is not None and before.size == seen.size and before.root != seen.root:
+                        raise LedgerError(f"witness: {origin!r} has signed two histories of {seen.size} entries")
+                    if before is None or before.size < seen.size:
+                        replace_file_durably(disk, path, format_note(note.text, note.signatures))
+        # The marker last: until all is remembered, nothing may be signed.
+        return cls.create(disk, folder, cosigners, logs)
+
+    def use_logs(self, logs: LogKeys) -> None:
+        """From now on serve these: there is a new roster. What it remembers of others stays."""
+        self._logs = {origin: tuple(keys) for origin, keys in logs.items()}
+
+    @property
+    def keys(self) -> tuple[NoteKey, ...]:
+        return tuple(cosigner.key for cosigner in self._cosigners)
+
+    def check_memory(self, origin: str, checkpoints: Sequence[bytes]) -> None:
+        """Raise LedgerError when one of the checkpoints says, by this witness' own signature, that it has forgotten.
+
+        Args:
+            checkpoints: of this log, from wherever they could be had; what is not signed by this witness is ignored.
+        """
+        with disk_errors("witness"):
+            latest = self._latest(origin)
+        seen_size = latest.size if latest is not None else 0
+        for data in checkpoints:
+            try:
+                note = parse_note(data)
+                verify_note(note, [verifier_of(key) for key in self.keys])
+                signed = parse_checkpoint(note.text)
+            except (MalformedError, BadSignatureError):
+                continue
+            if signed.origin != origin:
+                continue
+            if signed.size > seen_size or (
+                latest is not None and signed.size == seen_size and signed.root != latest.root
+            ):
+                raise LedgerError(
+                    f"witness: it cosigned {signed.size} entries of {origin!r} and remembers {seen_size}: its folder "
+                    "is an old copy. It signs nothing more before it is synchronised again (docs/ledger.md)"
+                )
 
     def add_checkpoint(self, old_size: int, proof: Sequence[bytes], checkpoint: bytes, *, now_s: int) -> str:
         """As ``Witness.add_checkpoint``; also raises LedgerError, StoreFullError or StoreReadOnlyError for its disk."""
         note, wanted, log_lines = self._read_request(checkpoint)
         if old_size > wanted.size:
             raise WitnessRefusedError(f"witness: old size {old_size} of a checkpoint of {wanted.size}", status=400)
-        folder = origin_folder(self._folder, wanted.origin)
-        with disk_errors("witness"):
-            self._disk.make_folders(folder)
-            with self._disk.lock(f"{folder}/{_LOCK}", wait=True):
-                remove_beside(self._disk, self._evidence_path(wanted.origin))
-                self._check_extends(self._latest(wanted.origin), old_size, proof, wanted, checkpoint)
-                cosignatures = [cosigner.sign(note.text, time_s=now_s) for cosigner in self._cosigners]
-                stored = format_note(note.text, [*log_lines, *cosignatures])
-                replace_file_durably(self._disk, f"{folder}/checkpoint", stored)
+        with disk_errors("witness"), self._held(wanted.origin) as path:
+            remove_beside(self._disk, self._evidence_path(wanted.origin))
+            self._check_extends(self._latest(wanted.origin), old_size, proof, wanted, checkpoint)
+            cosignatures = [cosigner.sign(note.text, time_s=now_s) for cosigner in self._cosigners]
+            stored = format_note(note.text, [*log_lines, *cosignatures])
+            replace_file_durably(self._disk, path, stored)
         return "".join(cosignature.line for cosignature in cosignatures)
+
+    def remembered(self, folder_name: str) -> bytes | None:
+        """The newest checkpoint that it has cosigned, as it is shown to monitors; None when there is none.
+
+        Args:
+            folder_name: the SHA-256 of the log's origin in hexadecimal.
+        """
+        with disk_errors("witness"):
+            return read_file(self._disk, f"{self._folder}/{folder_name}/checkpoint")
 
     def latest(self, origin: str) -> Checkpoint | None:
         """The largest checkpoint that it cosigned for a log that it serves; None when there is none."""
         with disk_errors("witness"):
             return self._latest(origin)
+
+    @contextlib.contextmanager
+    def _held(self, origin: str) -> Generator[str]:
+        """What it remembers of one log, while nobody else changes it: the path."""
+        folder = origin_folder(self._folder, origin)
+        self._disk.make_folders(folder)
+        with self._disk.lock(f"{folder}/{_LOCK}", wait=True):
+            yield f"{folder}/checkpoint"
 
     def _read_request(self, checkpoint: bytes) -> tuple[Note, Checkpoint, list[Signature]]:
         """The note, its checkpoint, and its verified signature lines by the log."""

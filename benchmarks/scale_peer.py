@@ -122,6 +122,10 @@ class NoDisk:
     def sync_folder(self, path: str) -> None:
         del path
 
+    def file_system(self, path: str) -> str:
+        del path
+        return ""
+
     def free_bytes(self, path: str) -> int:
         raise AssertionError(path)
 

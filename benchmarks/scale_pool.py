@@ -30,7 +30,7 @@ from core.encoding import encode
 from core.errors import RefusedError
 from core.identity import key_from_seed, read_certificate
 from core.ids import ObjectId, ShardRoot
-from core.ports import Ports
+from core.ports import Identity, Ports
 from daemon.documents import DocumentKind
 from daemon.server import Server
 from daemon.store import ShardStore
@@ -41,7 +41,18 @@ from tests.sim.disk import SimDisk
 from tests.sim.fabric import NetFaults, Pipe, SimFabric
 from tests.sim.net import SimListener, SimNet
 from tests.sim.threads import SimThreads
-from wire.messages import DhtFind, DhtFound, DhtStore, Hello, Job, Message, PollJob, StartJob
+from wire.messages import (
+    DhtFind,
+    DhtFound,
+    DhtStore,
+    Hello,
+    Job,
+    LeavesAnchored,
+    Message,
+    PollJob,
+    StartJob,
+    SubmitLeaves,
+)
 
 FOLDER = "/client"
 LATENCY_S = (0.005, 0.015)
@@ -128,6 +139,9 @@ class LightPeer:
 
     async def poll_job(self, message: PollJob) -> Job:
         raise RefusedError(str(message.number))
+
+    async def submit_leaves(self, remote: Identity, message: SubmitLeaves) -> LeavesAnchored:
+        raise RefusedError(f"{remote.name} sent {len(message.leaves)} leaves")
 
     async def status(self) -> bytes:
         return encode(self._status.to_value())

@@ -26,6 +26,9 @@ SEALING_FILE = "keys/sealing.seed"
 CONVERGENCE_FILE = "keys/convergence.secret"
 LOG_FILE = "keys/log.seed"
 WITNESS_FILE = "keys/witness.seed"
+# Of a ledger peer: it runs its organisation's log and is a witness for the others'.
+SERVICE_LOG_FILE = "keys/ledger-log.seed"
+SERVICE_WITNESS_FILE = "keys/ledger-witness.seed"
 # Where commands and the daemon write files before these get their names; see ``core.durable.clear_workshop``.
 WORKSHOP_FOLDER = "state/parts"
 FILE_MAX_BYTES = 1024 * 1024
@@ -51,7 +54,10 @@ class LedgerKeys:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A home that was read and found whole. ``organisation`` is None in a peer's home."""
+    """A home that was read and found whole. ``organisation`` is None in a peer's home.
+
+    ``service``: what makes a peer its organisation's ledger peer, if it is one.
+    """
 
     folder: str
     roster: Roster
@@ -60,6 +66,7 @@ class Home:
     tls_key: Ed25519PrivateKey
     ledger: LedgerKeys
     organisation: OrganisationKeys | None
+    service: LedgerKeys | None = None
 
     def path(self, *parts: str) -> str:
         return os.path.join(self.folder, *parts)
@@ -139,6 +146,16 @@ def _not_on_roster(folder: str, name: str, organisation: str) -> HomeError:
     )
 
 
+def _load_service(disk: Disk, folder: str) -> LedgerKeys | None:
+    """None when there is neither seed: one alone is a home that lost something."""
+    if all(disk.stat(os.path.join(folder, name)) is None for name in (SERVICE_LOG_FILE, SERVICE_WITNESS_FILE)):
+        return None
+    return LedgerKeys(
+        log_seed=read_home_file(disk, folder, SERVICE_LOG_FILE, exact_bytes=KEY_BYTES),
+        witness_seed=read_home_file(disk, folder, SERVICE_WITNESS_FILE, exact_bytes=KEY_BYTES),
+    )
+
+
 def load_home(disk: Disk, folder: str, clock: Clock) -> Home:
     """Read a home.
 
@@ -168,4 +185,5 @@ def load_home(disk: Disk, folder: str, clock: Clock) -> Home:
             witness_seed=read_home_file(disk, folder, WITNESS_FILE, exact_bytes=KEY_BYTES),
         ),
         organisation=organisation,
+        service=_load_service(disk, folder),
     )

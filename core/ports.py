@@ -85,6 +85,10 @@ class Disk(Protocol):
 
     def free_bytes(self, path: str) -> int: ...
 
+    def file_system(self, path: str) -> str:
+        """The kind of file system that a folder is on, as the system calls it ("ext4", "nfs4"); empty: unknown."""
+        ...
+
     def lock(self, path: str, *, wait: bool) -> AbstractContextManager[bool]:
         """An exclusive lock between processes, held inside the context; False when not got (``wait=False``)."""
         ...
@@ -114,6 +118,13 @@ class Identity:
     """DER of the certificate, so that others can check it too."""
 
 
+ApplicationProtocol: TypeAlias = Literal["moorage/1", "http/1.1"]
+"""What is spoken inside TLS, as both sides named it (RFC 7301): our frames, or HTTP for the ledger."""
+
+FRAMES: ApplicationProtocol = "moorage/1"
+HTTP: ApplicationProtocol = "http/1.1"
+
+
 class Connection(Protocol):
     """An authenticated, encrypted byte stream. One task sends, one receives, at a time each.
 
@@ -122,6 +133,9 @@ class Connection(Protocol):
 
     @property
     def remote(self) -> Identity: ...
+
+    @property
+    def protocol(self) -> ApplicationProtocol: ...
 
     @property
     def moved_bytes(self) -> int:
@@ -153,8 +167,12 @@ class Connection(Protocol):
 class Net(Protocol):
     """Connections to and from peers of this pool. TLS lives below this port."""
 
-    async def connect(self, address: Address) -> Connection:
-        """Raises PeerUnavailableError (nobody there, too slow) or PeerRefusedError (not of this pool)."""
+    async def connect(self, address: Address, protocol: ApplicationProtocol = FRAMES) -> Connection:
+        """Raises PeerUnavailableError (nobody there, too slow) or PeerRefusedError (not of this pool).
+
+        A listener that does not let us in says so in its own way when ``protocol`` is FRAMES; otherwise its connection
+        just ends.
+        """
         ...
 
     async def serve(

@@ -30,6 +30,7 @@ from wire.messages import (
     Hello,
     Job,
     Leaves,
+    LeavesAnchored,
     ListObjects,
     Message,
     Objects,
@@ -41,6 +42,7 @@ from wire.messages import (
     StartJob,
     StoreManifest,
     StoreReceipt,
+    SubmitLeaves,
 )
 
 # Whole shards re-read at the request of others, at once: half of the disk's jobs, so that uploads keep moving.
@@ -73,6 +75,8 @@ class Handlers(Protocol):
     async def start_job(self, message: StartJob) -> Job: ...
 
     async def poll_job(self, message: PollJob) -> Job: ...
+
+    async def submit_leaves(self, remote: Identity, message: SubmitLeaves) -> LeavesAnchored: ...
 
     async def status(self) -> bytes:
         """MessagePack map of this peer's figures."""
@@ -113,6 +117,8 @@ class Desk:
                 return self._handlers.dht_store(message)
             case StartJob() | PollJob() | GetStatus() | GetCare() | GetEvents():
                 return await self._care(remote, message)
+            case SubmitLeaves():
+                return await self._handlers.submit_leaves(remote, message)
             case _:
                 raise ProtocolError(f"{remote.name} sent {message.KIND}, which is no request")
 

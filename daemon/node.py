@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import trio
@@ -15,17 +15,20 @@ from client.status import PeerStatus
 from client.tasks import open_crew
 from core.durable import write_file
 from core.encoding import encode
-from core.errors import HomeError, MoorageError
+from core.errors import HomeError, MoorageError, RefusedError
 from core.ids import ObjectId, ShardRoot
 from core.limits import FRAME_BODY_MAX_BYTES
-from core.ports import Address, Ports
+from core.ports import Address, Identity, Ports
 from daemon.admission import check_document
 from daemon.care import Care
 from daemon.documents import DocumentKind
 from daemon.drain import drain
 from daemon.eventlog import EventLog
 from daemon.journal import Journal
+from daemon.lastport import read_port
+from daemon.ledger import LedgerPeer
 from daemon.leftovers import clear_state
+from daemon.onedaemon import only_daemon
 from daemon.server import Server
 from daemon.settings import Settings
 from daemon.space import PROBE_AFTER_S
@@ -36,9 +39,20 @@ from dht.node import Dht
 from dht.reader import RecordReader
 from dht.records import make_peer_record
 from dht.store import Quotas, RecordStore, read_store, write_store
-from wire.messages import PROTOCOL_VERSION, DhtFind, DhtFound, DhtStore, Hello, Job, Message, PollJob, StartJob
+from wire.messages import (
+    PROTOCOL_VERSION,
+    DhtFind,
+    DhtFound,
+    DhtStore,
+    Hello,
+    Job,
+    LeavesAnchored,
+    Message,
+    PollJob,
+    StartJob,
+    SubmitLeaves,
+)
 
-LOCK_FILE = "lock"
 PID_FILE = "state/pid"
 ADDRESS_FILE = OWN_FILE
 # Kept when the daemon stops: others find it at once when it comes back where it was.
@@ -69,6 +83,7 @@ class Node:
         self._quotas = Quotas(peers=settings.dht.peers_max)
         reader = RecordReader(lambda: home.roster.issuers, ports.clock)
         self.records = RecordStore(reader, ports.clock, self._quotas)
+        self.ledger = LedgerPeer(ports, home, home.service, lambda: self.home.roster, log) if home.service else None
         self.server = Server(me=home.identity, store=self.store, threads=ports.threads, handlers=self)
         self.address = Address("127.0.0.1", 0)
         self.started_s = ports.clock.now()
@@ -133,14 +148,16 @@ class Node:
             self.log.log("warning", "records-unreadable", str(error))
 
     async def _listen(self) -> None:
+        if self.ledger is not None:
+            self.server.web = await self.crew.start(self.ledger.run)
         listen = self.settings.network.listen
         if listen.port == 0:
-            last = await self.ports.threads.disk(self._last_port)
+            last = await self.ports.threads.disk(read_port, self.ports.disk, self.home.path(PORT_FILE))
             with suppress(MoorageError, OSError):
                 self.address = await self._serve(Address(listen.host, last))
         if self.address.port == 0:
             self.address = await self._serve(listen)
-        # The next start wants the port that it can bind, not the one that others see.
+        # For the next start: what it can bind, not what others see.
         await self.write_state(PORT_FILE, f"{self.address.port}\n")
         advertised = self.settings.network.advertise
         if advertised is not None:
@@ -150,15 +167,6 @@ class Node:
     async def _serve(self, address: Address) -> Address:
         bound: Address = await self.crew.start(self.ports.net.serve, address, self.server.serve_connection)
         return bound
-
-    def _last_port(self) -> int:
-        path = self.home.path(PORT_FILE)
-        try:
-            with self.ports.disk.open(path, "read") as file:
-                text = file.read_at(0, 16).decode("ascii", "replace").strip()
-        except OSError:
-            return 0
-        return int(text) if text.isdigit() and int(text) < 65536 else 0
 
     async def write_state(self, name: str, text: str) -> None:
         """A small file that others read. A disk that is full or read-only is no reason not to serve what is on it."""
@@ -261,6 +269,11 @@ class Node:
         assert self.care is not None
         return self.care.poll_job(message)
 
+    async def submit_leaves(self, remote: Identity, message: SubmitLeaves) -> LeavesAnchored:
+        if self.ledger is None:
+            raise RefusedError(f"{self.home.identity.name} is no ledger peer")
+        return await self.ledger.submit(remote, message)
+
     async def status(self) -> bytes:
         assert self.care is not None
         statistics = self.store.statistics()
@@ -292,25 +305,12 @@ class Node:
         return data
 
 
-@contextmanager
-def _only_daemon(ports: Ports, home: Home) -> Generator[None]:
-    """Hold the home's lock. Raises HomeError when another daemon has it, or it cannot be had."""
-    with ExitStack() as held:
-        try:
-            got = held.enter_context(ports.disk.lock(home.path(LOCK_FILE), wait=False))
-        except OSError as error:
-            raise HomeError(f"{home.path(LOCK_FILE)} cannot be locked: {error.strerror}") from error
-        if not got:
-            raise HomeError(f"another daemon runs in {home.folder}: stop it first")
-        yield
-
-
 @asynccontextmanager
 async def open_node(ports: Ports, home: Home, settings: Settings, write: Callable[[str], None]) -> AsyncGenerator[Node]:
     """A running peer; leaving the context stops it. Raises HomeError when another daemon runs in this home."""
     if home.identity.role != "peer":
         raise HomeError(f"{home.folder} is a {home.identity.role}'s home: a daemon needs a peer's")
-    with _only_daemon(ports, home):
+    with only_daemon(ports, home):
         log = EventLog(settings.log, ports.clock, write, peer=home.identity.name)
         async with open_crew() as crew:
             node = Node(ports, home, settings, log, crew)

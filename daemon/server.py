@@ -8,10 +8,11 @@ import trio
 
 from client.tasks import first_error
 from core.errors import BusyError, MalformedError, MoorageError, ProtocolError
-from core.ports import Connection, Identity, Threads
+from core.ports import FRAMES, Connection, Identity, Threads
 from daemon.conversation import CLOSE_DEADLINE_S, Conversation, ConversationLimits, Counters
 from daemon.desk import Desk, Handlers
 from daemon.store import ShardStore
+from daemon.web import WebServer
 from wire.frames import frame_prefix
 from wire.messages import Failure, message_head
 
@@ -55,6 +56,8 @@ class Server:
         self._store = store
         self._threads = threads
         self._handlers = handlers
+        self.web: WebServer | None = None
+        """Whoever answers HTTP, in a ledger peer."""
         self._limits = limits or ServerLimits()
         self._conversation_limits = conversation_limits or ConversationLimits()
         self._desk = Desk(me=me, store=store, threads=threads, handlers=handlers)
@@ -73,7 +76,7 @@ class Server:
         return ServerStatistics(self._connections, self._total, self._refused, replace(self._counters))
 
     async def serve_connection(self, connection: Connection) -> None:
-        """Converse until the connection ends; then its uploads are aborted and it is closed.
+        """Converse until the connection ends, in frames or (with a ledger peer) HTTP; abort its uploads and close it.
 
         A peer that is gone or breaks the protocol is no error here. Bugs are: they pass through.
         """
@@ -82,9 +85,12 @@ class Server:
         try:
             if self._connections > self._limits.connections:
                 self._refused += 1
-                await self._refuse(connection)
-            else:
+                if connection.protocol == FRAMES:
+                    await self._refuse(connection)
+            elif connection.protocol == FRAMES:
                 await self._converse(connection)
+            elif self.web is not None:
+                await self.web.serve_connection(connection)
         finally:
             self._connections -= 1
             with trio.move_on_after(CLOSE_DEADLINE_S, shield=True):

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from core.ports import Buffer, FileStat
+from host.mounts import file_system_of
 
 # A pipe under a name that we read must not hang a disk thread; on plain files O_NONBLOCK means nothing.
 _OPEN_FLAGS = {
@@ -171,6 +172,9 @@ class RealDisk:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def file_system(self, path: str) -> str:
+        return file_system_of(path)
 
     def free_bytes(self, path: str) -> int:
         found = os.statvfs(path)

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from core.errors import MoorageError, PeerRefusedError, PeerUnavailableError, SettingsError
 from core.identity import read_certificate
 from core.limits import CONNECT_DEADLINE_S, HANDSHAKE_DEADLINE_S
-from core.ports import Address, Buffer, Clock, Connection, Identity
+from core.ports import FRAMES, HTTP, Address, ApplicationProtocol, Buffer, Clock, Connection, Identity
 from host.pump import RECEIVE_BYTES, TlsPump
-from host.tls import APPLICATION_PROTOCOL, make_contexts
+from host.tls import make_contexts
 
 _log = logging.getLogger(__name__)
 
@@ -43,11 +43,16 @@ class NetLimits(NamedTuple):
 class TlsConnection:
     """A ``core.ports.Connection``."""
 
-    __slots__ = ("_pump", "_remote")
+    __slots__ = ("_protocol", "_pump", "_remote")
 
-    def __init__(self, pump: TlsPump, remote: Identity) -> None:
+    def __init__(self, pump: TlsPump, remote: Identity, protocol: ApplicationProtocol) -> None:
         self._pump = pump
         self._remote = remote
+        self._protocol: ApplicationProtocol = protocol
+
+    @property
+    def protocol(self) -> ApplicationProtocol:
+        return self._protocol
 
     @property
     def remote(self) -> Identity:
@@ -99,20 +104,21 @@ class TlsNet:
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
         self._workers = trio.CapacityLimiter(os.cpu_count() or 1)
 
-    async def connect(self, address: Address) -> TlsConnection:
-        pump = self._pump(await self._dial(address), str(address), server_side=False)
+    async def connect(self, address: Address, protocol: ApplicationProtocol = FRAMES) -> TlsConnection:
+        pump = self._pump(await self._dial(address), str(address), calling=protocol)
         patience_s = self._limits.handshake_deadline_s
         try:
             with trio.fail_after(patience_s):
-                remote = await self._identify(pump, str(address))
-                answer = await pump.receive_some(1)
+                remote = await self._identify(pump, str(address), protocol)
+                # HTTP has no room for a welcome: whoever is not let in learns it at the first answer.
+                answer = await pump.receive_some(1) if protocol == FRAMES else WELCOME
         except BaseException as error:  # a cancellation too must not leave the socket open
             await pump.aclose()
             if isinstance(error, trio.TooSlowError):
                 raise PeerUnavailableError(f"{address}: no handshake within {patience_s:g} s") from None
             raise
         if answer == WELCOME:
-            return TlsConnection(pump, remote)
+            return TlsConnection(pump, remote, protocol)
         await pump.aclose()
         if answer:
             raise PeerRefusedError(f"{address} refuses our certificate: its log says why")
@@ -172,16 +178,21 @@ class TlsNet:
 
     async def _welcome(self, connection: socket.socket, where: str) -> TlsConnection | None:
         """None for a stranger, who was told why as far as TLS allows."""
-        pump = self._pump(connection, where, server_side=True)
+        pump = self._pump(connection, where)
+        protocol: ApplicationProtocol = FRAMES
         try:
             with trio.fail_after(self._limits.handshake_deadline_s):
                 try:
-                    remote = await self._identify(pump, where)
+                    remote = await self._identify(pump, where, FRAMES, HTTP)
                 except PeerRefusedError:
                     with contextlib.suppress(MoorageError):
-                        await pump.send_all(NOT_WELCOME)
+                        if pump.protocol != HTTP:
+                            await pump.send_all(NOT_WELCOME)
                     raise
-                await pump.send_all(WELCOME)
+                if pump.protocol == HTTP:
+                    protocol = HTTP
+                else:
+                    await pump.send_all(WELCOME)
         except MoorageError as error:
             _log.info("not let in: %s", error)
         except trio.TooSlowError:
@@ -190,28 +201,30 @@ class TlsNet:
             await pump.aclose()
             raise
         else:
-            return TlsConnection(pump, remote)
+            return TlsConnection(pump, remote, protocol)
         await pump.aclose()
         return None
 
-    async def _identify(self, pump: TlsPump, where: str) -> Identity:
+    async def _identify(self, pump: TlsPump, where: str, *protocols: ApplicationProtocol) -> Identity:
         await pump.handshake()
-        if pump.protocol != APPLICATION_PROTOCOL:
-            raise PeerRefusedError(f"{where}: speaks TLS, but not {APPLICATION_PROTOCOL}")
+        if pump.protocol not in protocols:
+            raise PeerRefusedError(f"{where}: speaks TLS, but not {' nor '.join(protocols)}")
         try:
             identity, _ = read_certificate(pump.certificate, self._known, now=self._clock.now())
         except PeerRefusedError as error:
             raise PeerRefusedError(f"{where}: {error}") from error
         return identity
 
-    def _pump(self, connection: socket.socket, where: str, *, server_side: bool) -> TlsPump:
+    def _pump(self, connection: socket.socket, where: str, *, calling: ApplicationProtocol | None = None) -> TlsPump:
+        """To speak ``calling``, or what the one who called us wants to."""
         known = dict(self._issuers())
         if known != self._known:
             self._contexts = make_contexts(self._certificate, self._key, known.values())
             self._known = known
-        context = self._contexts.accepting if server_side else self._contexts.connecting
+        contexts = self._contexts
+        context = {None: contexts.accepting, FRAMES: contexts.connecting, HTTP: contexts.browsing}[calling]
         return TlsPump(
-            connection, context, server_side=server_side, where=where, scratch=self._scratch, workers=self._workers
+            connection, context, server_side=calling is None, where=where, scratch=self._scratch, workers=self._workers
         )
 
     async def _dial(self, address: Address) -> socket.socket:

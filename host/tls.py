@@ -18,9 +18,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.errors import MoorageError, PeerRefusedError, PeerUnavailableError
 from core.identity import certificate_pem, private_pem
+from core.ports import FRAMES, HTTP
 
-# RFC 7301. Something else behind the same port is recognised before a byte of ours is sent to it.
-APPLICATION_PROTOCOL = "moorage/1"
+# Offered by the listener, its favourite first. Something else behind the same port is recognised before a byte of
+# ours is sent to it.
+APPLICATION_PROTOCOLS = (FRAMES, HTTP)
 
 # Codes of OpenSSL's x509_vfy.h.
 _CAUSES = {
@@ -44,21 +46,26 @@ _ALERTS = {
 
 
 class Contexts(NamedTuple):
-    """OpenSSL's settings for each direction."""
+    """OpenSSL's settings: for a listener, and for who calls to speak frames or HTTP."""
 
     accepting: ssl.SSLContext
     connecting: ssl.SSLContext
+    browsing: ssl.SSLContext
 
 
 def make_contexts(certificate: bytes, key: Ed25519PrivateKey, issuers: Iterable[bytes]) -> Contexts:
     """Contexts of one identity (DER and key) that trust ``issuers`` (DER) and nobody else."""
-    contexts = Contexts(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    contexts = Contexts(
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+    )
     trusted = b"".join(issuers)
-    for context in (contexts.accepting, contexts.connecting):
+    for context, protocols in zip(contexts, (APPLICATION_PROTOCOLS, [FRAMES], [HTTP]), strict=True):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_REQUIRED
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.set_alpn_protocols([APPLICATION_PROTOCOL])
+        context.set_alpn_protocols(protocols)
         if trusted:
             context.load_verify_locations(cadata=trusted)
     # Resumption would skip the check of the certificate against a newer roster.
@@ -70,8 +77,8 @@ def make_contexts(certificate: bytes, key: Ed25519PrivateKey, issuers: Iterable[
 def _load_identity(contexts: Contexts, pem: bytes) -> None:
     # OpenSSL, as Python reaches it, takes keys from files only.
     with _nameless_file(pem) if hasattr(os, "memfd_create") else _private_file(pem) as path:
-        contexts.accepting.load_cert_chain(path)
-        contexts.connecting.load_cert_chain(path)
+        for context in contexts:
+            context.load_cert_chain(path)
 
 
 @contextmanager

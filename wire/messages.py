@@ -25,11 +25,13 @@ from wire.documents import (
     StoreReceipt,
 )
 from wire.frames import Frame
+from wire.ledger import LEAVES_PER_SUBMIT_MAX, LeavesAnchored, SubmitLeaves
 from wire.message import MESSAGE_ID_MAX, PROTOCOL_VERSION, TEXT_MAX_CHARACTERS, Done, Failure, Hello, Message, Ping
 from wire.reads import PATH_MAX_NODES, Have, Held, Leaves, Prove, Read, Shares
 from wire.uploads import SHARD_MAX_BYTES, UploadAbort, UploadBegin, UploadCommit, UploadData
 
 __all__ = [
+    "LEAVES_PER_SUBMIT_MAX",
     "MESSAGE_ID_MAX",
     "OBJECTS_PER_PAGE_MAX",
     "PATH_MAX_NODES",
@@ -53,6 +55,7 @@ __all__ = [
     "Hello",
     "Job",
     "Leaves",
+    "LeavesAnchored",
     "ListObjects",
     "Message",
     "Objects",
@@ -64,6 +67,7 @@ __all__ = [
     "StartJob",
     "StoreManifest",
     "StoreReceipt",
+    "SubmitLeaves",
     "UploadAbort",
     "UploadBegin",
     "UploadCommit",
@@ -106,6 +110,8 @@ _KINDS: dict[str, type[Message]] = {
         GetStatus,
         GetCare,
         GetEvents,
+        SubmitLeaves,
+        LeavesAnchored,
     )
 }
 

@@ -18,7 +18,7 @@ from client.peers import AVOID_S, Peers
 from core.errors import CorruptError, MoorageError, PeerRefusedError, PeerUnavailableError
 from core.ids import PeerId, PoolId
 from core.limits import CONNECT_DEADLINE_S, HANDSHAKE_DEADLINE_S
-from core.ports import Address, Connection, Identity
+from core.ports import FRAMES, Address, ApplicationProtocol, Connection, Identity
 from dht.records import PeerRecord
 from tests.daemon.wires import POOL, MemoryConnection, RawClient, hello, identity
 from tests.dht.people import START
@@ -69,7 +69,8 @@ class Town:
     hosts: dict[Address, Host] = field(default_factory=dict[Address, Host])
     dials: Counter[Address] = field(default_factory=Counter[Address])
 
-    async def connect(self, address: Address) -> Connection:
+    async def connect(self, address: Address, protocol: ApplicationProtocol = FRAMES) -> Connection:
+        del protocol
         self.dials[address] += 1
         await trio.sleep(0.01)
         host = self.hosts.get(address)

@@ -10,7 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from core.errors import MoorageError, PeerRefusedError, PeerUnavailableError, SettingsError
-from core.ports import Address, Connection, Net
+from core.ports import FRAMES, HTTP, Address, ApplicationProtocol, Connection, Net
 from host.clock import RealClock
 from host.net import TlsNet
 from tests.sim.clock import START_S
@@ -95,6 +95,40 @@ async def test_each_side_knows_the_other(place: Place, nursery: trio.Nursery) ->
     assert connection.remote == hospital.admit("listener", now=place.now).identity
     assert seen[0].remote == hospital.admit("caller", now=place.now).identity
     await connection.aclose()
+
+
+@pytest.mark.parametrize("protocol", [FRAMES, HTTP])
+async def test_the_caller_chooses_what_is_spoken(
+    place: Place, protocol: ApplicationProtocol, nursery: trio.Nursery
+) -> None:
+    async def answer(connection: Connection) -> None:
+        await connection.send_all(connection.protocol.encode())
+
+    hospital = place.organisation()
+    address = await nursery.start(place.member("listener", hospital).serve, ANY_PORT, answer)
+    connection = await place.member("caller", hospital).connect(address, protocol)
+    assert connection.protocol == protocol
+    assert await receive_all(connection) == protocol.encode()
+    await connection.aclose()
+
+
+async def test_a_stranger_is_not_let_in_to_speak_http(place: Place, nursery: trio.Nursery) -> None:
+    hospital, other = place.organisation(), place.organisation("Other")
+    everyone = {**hospital.issuers, **other.issuers}
+    address = await nursery.start(place.member("listener", hospital).serve, ANY_PORT, echo)
+    stranger = place.net(other.admit("stranger", now=place.now), lambda: everyone)
+
+    async def browse() -> None:
+        connection = await stranger.connect(address, HTTP)
+        try:
+            await connection.send_all(b"GET")
+            assert not await connection.receive_some(MIB)
+        finally:
+            await connection.aclose()
+        raise PeerUnavailableError("the connection just ended")
+
+    with pytest.raises((PeerRefusedError, PeerUnavailableError)):
+        await browse()
 
 
 async def test_bytes_arrive_whole_and_in_order_in_both_directions_at_once(place: Place, nursery: trio.Nursery) -> None:

@@ -26,7 +26,7 @@ from core.errors import MoorageError, PeerUnavailableError, RefusedError
 from core.findings import Finding
 from core.ids import ObjectId, PeerId, ShardRoot
 from core.limits import CHUNK_BYTES, REQUEST_DEADLINE_S, SILENCE_MAX_S
-from core.ports import Address, Net, Ports
+from core.ports import Address, Identity, Net, Ports
 from daemon.admission import check_document
 from daemon.care import Care
 from daemon.desk import Desk
@@ -53,10 +53,12 @@ from wire.messages import (
     DhtStore,
     Hello,
     Job,
+    LeavesAnchored,
     Message,
     PollJob,
     Shares,
     StartJob,
+    SubmitLeaves,
     UploadData,
 )
 
@@ -68,7 +70,7 @@ GIB = 2**30
 class NoNet:
     """A ``core.ports.Net`` that nobody may use."""
 
-    async def connect(self, address: Address) -> None:
+    async def connect(self, address: Address, protocol: str = "") -> None:
         raise AssertionError(address)
 
     async def serve(self, *_: object, **__: object) -> None:
@@ -105,6 +107,9 @@ class PlainHandlers:
 
     async def poll_job(self, message: PollJob) -> Job:
         return self._peer.care.poll_job(message)
+
+    async def submit_leaves(self, remote: Identity, message: SubmitLeaves) -> LeavesAnchored:
+        raise RefusedError(f"{remote.name} sent {len(message.leaves)} leaves")
 
     async def status(self) -> bytes:
         raise RefusedError("not here")

@@ -71,6 +71,9 @@ class FaultyDisk:
     def open(self, path: str, mode: Literal["read", "create", "update"]) -> AbstractContextManager[DiskFile]:
         return self._opened(path, mode)
 
+    def file_system(self, path: str) -> str:
+        return self._disk.file_system(path)
+
     def stat(self, path: str) -> FileStat | None:
         return self._disk.stat(path)
 

@@ -64,6 +64,7 @@ from wire.messages import (
     Hello,
     Job,
     Leaves,
+    LeavesAnchored,
     ListObjects,
     Message,
     Objects,
@@ -75,6 +76,7 @@ from wire.messages import (
     StartJob,
     StoreManifest,
     StoreReceipt,
+    SubmitLeaves,
     UploadAbort,
     UploadBegin,
     UploadCommit,
@@ -120,6 +122,9 @@ class FakeHandlers:
 
     async def poll_job(self, message: PollJob) -> Job:
         return Job(message.number, finished=True, done=1, of=1, body=b"report")
+
+    async def submit_leaves(self, remote: Identity, message: SubmitLeaves) -> LeavesAnchored:
+        raise RefusedError(f"{remote.name} sent {len(message.leaves)} leaves")
 
     async def status(self) -> bytes:
         return b"status"

@@ -10,7 +10,7 @@ import trio.testing
 
 from core.errors import PeerUnavailableError
 from core.ids import PeerId, PoolId
-from core.ports import Buffer, Identity
+from core.ports import FRAMES, ApplicationProtocol, Buffer, Identity
 from wire.frames import Frame, FrameParser, frame_prefix
 from wire.messages import PROTOCOL_VERSION, Hello, Message, message_head, parse_message
 
@@ -35,7 +35,8 @@ def hello(pool: PoolId = POOL, version: int = PROTOCOL_VERSION) -> Hello:
 class MemoryConnection:
     """``core.ports.Connection`` over a stream in memory that holds nothing: a send waits for its receiver."""
 
-    def __init__(self, stream: trio.abc.Stream, remote: Identity) -> None:
+    def __init__(self, stream: trio.abc.Stream, remote: Identity, protocol: ApplicationProtocol = FRAMES) -> None:
+        self._protocol = protocol
         self._stream = stream
         self._remote = remote
         self._come_bytes = 0
@@ -45,6 +46,10 @@ class MemoryConnection:
     @property
     def remote(self) -> Identity:
         return self._remote
+
+    @property
+    def protocol(self) -> ApplicationProtocol:
+        return self._protocol
 
     @property
     def moved_bytes(self) -> int:

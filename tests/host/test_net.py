@@ -26,12 +26,12 @@ from trio.testing import MockClock
 from core.errors import PeerRefusedError, PeerUnavailableError, SettingsError
 from core.identity import certificate_pem, private_pem
 from core.limits import KIB, MIB
-from core.ports import Address, Connection
+from core.ports import FRAMES, Address, Connection
 from host.clock import RealClock
 from host.net import NetLimits, TlsNet, _accept
 from host.ports import real_ports
 from host.pump import RECEIVE_BYTES, RECORD_BYTES, TlsPump
-from host.tls import APPLICATION_PROTOCOL, explain, make_contexts
+from host.tls import explain, make_contexts
 from tests.sim.people import Person, make_organisation
 
 NOW = time.time()
@@ -313,7 +313,7 @@ async def pair_of(near_socket: socket.socket, far_socket: socket.socket) -> Asyn
     async with trio.open_nursery() as nursery:
         nursery.start_soon(far.handshake)
         await near.handshake()
-    assert near.protocol == far.protocol == APPLICATION_PROTOCOL
+    assert near.protocol == far.protocol == FRAMES
     yield Pair(near, far, far_socket)
     await near.aclose()
     await far.aclose()

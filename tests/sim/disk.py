@@ -196,6 +196,10 @@ class SimDisk:
         self.drive.step("sync folder", path)
         self.drive.settle_names(folder)
 
+    def file_system(self, path: str) -> str:
+        self._call(path)
+        return self.drive.file_system
+
     def free_bytes(self, path: str) -> int:
         self._call(path)
         if self.drive.find(path) is None:

@@ -119,6 +119,7 @@ class SimDrive:
         self.life = Life()
         self.locked: set[str] = set()
         self.used_bytes = 0
+        self.file_system = "ext4"
         self.root = Folder()
         self._changes: list[NameChange] = []
         self._change_number = 0

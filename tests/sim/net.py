@@ -13,7 +13,7 @@ import trio
 from core.errors import MoorageError, PeerRefusedError, PeerUnavailableError
 from core.identity import read_certificate
 from core.limits import CONNECT_DEADLINE_S, KIB
-from core.ports import Address, Buffer, Clock, Connection, Identity
+from core.ports import FRAMES, Address, ApplicationProtocol, Buffer, Clock, Connection, Identity
 from tests.sim.clock import SimClock
 from tests.sim.fabric import Link, Pipe, SimFabric
 from tests.sim.life import Life
@@ -41,7 +41,10 @@ class SimListener:
 class SimConnection:
     """``core.ports.Connection``."""
 
-    def __init__(self, net: SimNet, link: Link, out: Pipe, into: Pipe, remote: Identity) -> None:
+    def __init__(
+        self, net: SimNet, link: Link, out: Pipe, into: Pipe, remote: Identity, protocol: ApplicationProtocol
+    ) -> None:
+        self._protocol = protocol
         self._net = net
         self._link = link
         self._out = out
@@ -57,6 +60,10 @@ class SimConnection:
     @property
     def remote(self) -> Identity:
         return self._remote
+
+    @property
+    def protocol(self) -> ApplicationProtocol:
+        return self._protocol
 
     @property
     def moved_bytes(self) -> int:
@@ -202,7 +209,7 @@ class SimNet:
         self._issuers = issuers
         self._clock = clock or SimClock()
 
-    async def connect(self, address: Address) -> SimConnection:
+    async def connect(self, address: Address, protocol: ApplicationProtocol = FRAMES) -> SimConnection:
         deadline_s = trio.current_time() + CONNECT_DEADLINE_S
         fabric = self.fabric
         await self.wait_awake()
@@ -220,18 +227,18 @@ class SimNet:
             raise PeerUnavailableError(f"{address}: Connection refused")
         self.believe(listener.net.identity, f"{address}: its certificate is refused")
         listener.net.believe(self.identity, f"{address} refuses our certificate")
-        return self._join(address, listener)
+        return self._join(address, listener, protocol)
 
-    def _join(self, address: Address, listener: SimListener) -> SimConnection:
+    def _join(self, address: Address, listener: SimListener, protocol: ApplicationProtocol) -> SimConnection:
         far = listener.net
         there, back = Pipe(self.host, far.host), Pipe(far.host, self.host)
         link = Link((there, back))
         try:
-            listener.arrivals.send_nowait(SimConnection(far, link, back, there, self.identity))
+            listener.arrivals.send_nowait(SimConnection(far, link, back, there, self.identity, protocol))
         except trio.WouldBlock:
             raise PeerUnavailableError(f"{address}: too many connections wait there") from None
         self.fabric.links[link] = None
-        return SimConnection(self, link, there, back, far.identity)
+        return SimConnection(self, link, there, back, far.identity, protocol)
 
     async def serve(
         self,

@@ -46,6 +46,10 @@ def _leaves(bad: list[int], problem: str, leaves: list[bytes]) -> m.Leaves:
     return m.Leaves(tuple(bad), problem, b"".join(leaves))
 
 
+def _anchored(pending: bool, proofs: list[tuple[int, tuple[bytes, ...]]], checkpoint: bytes) -> m.LeavesAnchored:
+    return m.LeavesAnchored(pending, tuple(index for index, _ in proofs), tuple(path for _, path in proofs), checkpoint)
+
+
 MESSAGES: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     m.Hello: st.builds(m.Hello, digests.map(PoolId), st.integers(0, 2**16), texts, st.integers(0, 2**31)),
     m.Done: st.builds(m.Done),
@@ -91,5 +95,18 @@ MESSAGES: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     m.GetStatus: st.builds(m.GetStatus),
     m.GetCare: st.builds(m.GetCare, objects),
     m.GetEvents: st.builds(m.GetEvents, st.integers(1, 1000)),
+    m.SubmitLeaves: st.builds(
+        m.SubmitLeaves,
+        st.integers(0, 20_000),
+        st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=m.LEAVES_PER_SUBMIT_MAX).map(tuple),
+    ),
+    m.LeavesAnchored: st.builds(
+        _anchored,
+        st.booleans(),
+        st.lists(
+            st.tuples(st.integers(0, 2**63 - 1), st.lists(digests, max_size=63).map(tuple)), min_size=1, max_size=8
+        ),
+        st.binary(min_size=1, max_size=100),
+    ),
 }
 messages = st.one_of(*MESSAGES.values())

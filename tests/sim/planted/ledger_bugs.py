@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import anchor.cosigning
-import anchor.log
+import anchor.logfolder
 import anchor.witness
 from anchor.checkpoint import Checkpoint
 from anchor.cosigning import collect_cosignatures
 from anchor.files import folder_of, replace_file, replace_file_durably
 from anchor.leafindex import LeafIndex
 from anchor.log import Log
+from anchor.logfolder import LogFolder, LogState
 from anchor.note import Verified, format_note, parse_signature_line
 from anchor.policy import QUORUM_NONE, Policy
 from anchor.stage import Stage, encode_stage
@@ -38,44 +39,56 @@ def _replace(disk: Disk, path: str, data: bytes, *, sync: bool) -> None:
     disk.rename(beside, path)
 
 
-@plant(anchor.log, "replace_file_durably", story="ledger", bug="the commit record is not synced", promise=KEPT)
+@plant(anchor.logfolder, "replace_file_durably", story="ledger", bug="the commit record is not synced", promise=KEPT)
 def stage_not_synced(disk: Disk, path: str, data: bytes) -> None:
     _replace(disk, path, data, sync=False)
     disk.sync_folder(folder_of(path))
 
 
-@plant(anchor.log, "replace_file_durably", story="ledger", bug="the commit record's folder is not synced", promise=ONE)
+@plant(
+    anchor.logfolder,
+    "replace_file_durably",
+    story="ledger",
+    bug="the commit record's folder is not synced",
+    promise=ONE,
+)
 def stage_folder_not_synced(disk: Disk, path: str, data: bytes) -> None:
     _replace(disk, path, data, sync=True)
 
 
-@plant(anchor.log, "replace_file", story="ledger", bug="tiles are not synced before the next commit", promise=KEPT)
+@plant(
+    anchor.logfolder, "replace_file", story="ledger", bug="tiles are not synced before the next commit", promise=KEPT
+)
 def tiles_not_synced(disk: Disk, path: str, data: bytes) -> None:
     _replace(disk, path, data, sync=path.endswith("/checkpoint"))
 
 
-_write_files = Log._write_files
+_write_files = LogFolder._write_files
 
 
-@plant(Log, "_write_files", story="ledger", bug="the commit record goes before its tiles are written", promise=KEPT)
+@plant(
+    LogFolder, "_write_files", story="ledger", bug="the commit record goes before its tiles are written", promise=KEPT
+)
 def stage_deleted_early(self: Any, stage: Stage) -> None:
     # Nothing but the checkpoint is left of it when the power goes amid the tiles.
     replace_file_durably(self._disk, self._path("stage"), encode_stage(Stage(stage.checkpoint, {})))
     _write_files(self, stage)
 
 
-@plant(Log, "_recover", story="ledger", bug="an open log does not finish what a crash left undone", promise=KEPT)
+@plant(LogFolder, "_recover", story="ledger", bug="an open log does not finish what a crash left undone", promise=KEPT)
 def not_recovered(self: Any) -> Any:
     return self._state(), self._published()
 
 
-@plant(Log, "_write_stage", story="ledger", bug="a leaf is proved before its commit record is written", promise=KEPT)
+@plant(
+    LogFolder, "_write_stage", story="ledger", bug="a leaf is proved before its commit record is written", promise=KEPT
+)
 def anchored_before_durable(self: Any, checkpoint: Checkpoint, files: Any) -> Any:
     signature = self._signer.sign(checkpoint.text)
     stage = Stage(format_note(checkpoint.text, [signature]), files)
     if checkpoint.size == 0 or checkpoint.size % 3:
         replace_file_durably(self._disk, self._path("stage"), encode_stage(stage))
-    return anchor.log._State(stage, checkpoint, signature)
+    return LogState(stage, checkpoint, signature)
 
 
 @plant(
@@ -139,7 +152,7 @@ def quorum_off_by_one(self: Any, cosigners: Any) -> bool:
     return self.quorum in met
 
 
-@plant(anchor.cosigning, "_believe", story="ledger", bug="a witness' answer is not verified", promise=QUORUM)
+@plant(anchor.cosigning, "believe", story="ledger", bug="a witness' answer is not verified", promise=QUORUM)
 def cosignature_unchecked(policy: Policy, checkpoint: Checkpoint, lines: str, now_s: int) -> Any:
     del checkpoint
     keys = {(witness.key.name, witness.key.key_id): witness.key for witness in policy.witnesses}

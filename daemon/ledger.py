@@ -1,0 +1,303 @@
+"""The ledger peer in the daemon: operator of its organisation's log, witness for the others', by the roster of the day.
+
+What is wrong with the ledger never keeps the peer from serving shards: it is logged, and this role stands still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import trio
+
+from anchor.note import NOTE_MAX_BYTES, Ed25519Signer, NoteKey
+from anchor.policy import Policy, parse_policy
+from anchor.roster import Roster
+from anchor.witness import AddCheckpoint, LocalWitness
+from anchor.writer import LogWriter
+from client.home import Home, LedgerKeys
+from client.ledger import cosigners_of, log_origin
+from client.service import RESYNC_FILE, SERVICE_LOG_FOLDER, SERVICE_WITNESS_FOLDER, check_is_local
+from client.web import WebClient
+from client.witness import LATEST_DEADLINE_S, WebWitness, checkpoint_of
+from core.errors import BusyError, LedgerError, MalformedError, MoorageError, PeerUnavailableError, RefusedError
+from core.identity import key_from_seed
+from core.ports import Identity, Ports
+from daemon.cosigners import AskedWitness
+from daemon.eventlog import EventLog
+from daemon.ledgerweb import LedgerWeb
+from daemon.operator import Operator
+from daemon.settings import LogLevel
+from daemon.submitters import Submitters
+from daemon.supervise import supervise
+from daemon.web import WebServer
+from daemon.witnessdesk import WitnessDesk
+from wire.messages import LeavesAnchored, SubmitLeaves
+from wire.web import parse_url
+
+# How often the roster is looked at; a new one is another object.
+ROSTER_LOOK_S = 2.0
+# After the log said that nothing more may be signed: an operator may have looked meanwhile.
+RESTART_S = 60.0
+# How long a witness' look back may take all in all: its first signature for a log in this life waits for it.
+LOOK_BACK_S = 1.5
+
+
+class OwnWitness:
+    """This peer's own, once it may sign."""
+
+    url = "here"
+
+    def __init__(self, peer: LedgerPeer) -> None:
+        self._peer = peer
+
+    async def add_checkpoint(self, request: AddCheckpoint) -> str:
+        return await self._desk().add_checkpoint(request)
+
+    async def latest(self, origin: str) -> bytes | None:
+        return await self._desk().latest(origin)
+
+    def _desk(self) -> WitnessDesk:
+        if self._peer.witness is None:
+            raise PeerUnavailableError("this peer's own witness may not sign now: its log says why")
+        return self._peer.witness
+
+
+class LedgerPeer:
+    """``run`` it for as long as the daemon lives.
+
+    Args:
+        keys: the home's ``service``.
+        roster: asked again and again.
+    """
+
+    def __init__(self, ports: Ports, home: Home, keys: LedgerKeys, roster: Callable[[], Roster], log: EventLog) -> None:
+        self._ports = ports
+        self._home = home
+        self._keys = keys
+        self._roster = roster
+        self._log = log
+        self._origin = log_origin(home.roster.pool_name, home.identity.organisation)
+        self._log_key = Ed25519Signer(self._origin, key_from_seed(keys.log_seed)).key
+        self._cosigners = cosigners_of(self._origin, keys.witness_seed)
+        self._seen: Roster | None = None
+        self._policies: dict[str, Policy] = {}
+        """By the origin of the log."""
+        self._remote: dict[str, WebWitness] = {}
+        self._submitters = Submitters(ports.clock)
+        self._changed = trio.Event()
+        self.web = LedgerWeb(ports.disk, home.path(SERVICE_LOG_FOLDER), ports.threads)
+        self.witness: WitnessDesk | None = None
+        self.operator: Operator | None = None
+        self._writer: LogWriter | None = None
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        """Open what is there. A ledger that is damaged is said in the log."""
+        try:
+            await self._ports.threads.disk(check_is_local, self._ports.disk, self._home.folder)
+            await self._look_at_roster()
+            await self._open_witness()
+        except MoorageError as error:
+            self._say("error", str(error))
+
+    async def run(self, task_status: trio.TaskStatus[WebServer] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled; then the log is closed. Tells what answers HTTP once that can be asked."""
+        try:
+            await self._start()
+            task_status.started(WebServer(self.web.answer))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(supervise, "ledger-roster", self._follow_roster, self._log)
+                nursery.start_soon(supervise, "ledger", self._operate, self._log)
+        finally:
+            if self._writer is not None:
+                self._writer.close()
+
+    async def _follow_roster(self) -> None:
+        while True:
+            try:
+                await self._look_at_roster()
+                if self.witness is None:
+                    await self._open_witness()
+            except MoorageError as error:
+                self._say("error", str(error))
+                await trio.sleep(RESTART_S)
+            await trio.sleep(ROSTER_LOOK_S)
+
+    async def _operate(self) -> None:
+        while True:
+            while self.operator is None:
+                await self._changed.wait()
+            try:
+                await self.operator.run()
+            except LedgerError as error:
+                self._say("error", str(error))
+            await trio.sleep(RESTART_S)
+
+    # --- the roster ---------------------------------------------------------------------------
+
+    async def _look_at_roster(self) -> None:
+        roster = self._roster()
+        if roster is self._seen:
+            return
+        self._policies = self._policies_of(roster)
+        if self.witness is not None:
+            self.witness.use_logs(self._logs())
+        ours = next((item.policy for item in roster.organisations if self._is_our_log(item.policy)), None)
+        if ours is not None and self.operator is not None:
+            self.operator.use(ours, self._witnesses_of(parse_policy(ours)))
+        elif ours is not None:
+            await self._open_log(ours)
+        self._seen = roster
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _policies_of(self, roster: Roster) -> dict[str, Policy]:
+        found: dict[str, Policy] = {}
+        for organisation in roster.organisations:
+            try:
+                policy = parse_policy(organisation.policy)
+            except MalformedError as error:
+                self._say("error", f"{organisation.name}: {error}")
+                continue
+            for key in policy.logs:
+                found.setdefault(key.name, policy)
+        return found
+
+    def _is_our_log(self, policy: str) -> bool:
+        try:
+            return self._log_key in parse_policy(policy).logs
+        except MalformedError:
+            return False
+
+    def _logs(self) -> dict[str, list[NoteKey]]:
+        """Which logs we are to cosign: those whose policies name one of our keys, and no others."""
+        ours = frozenset(cosigner.key for cosigner in self._cosigners)
+        return {
+            origin: [key for key in policy.logs if key.name == origin]
+            for origin, policy in self._policies.items()
+            if any(witness.key in ours for witness in policy.witnesses)
+        }
+
+    def _witnesses_of(self, policy: Policy) -> list[AskedWitness]:
+        """Each once, though it has two keys; our own is asked without a network."""
+        ours = frozenset(cosigner.key for cosigner in self._cosigners)
+        found: dict[str, AskedWitness] = {}
+        for witness in policy.witnesses:
+            if witness.key in ours:
+                found[witness.key.name] = OwnWitness(self)
+            elif witness.key.name not in found and (remote := self._remote_witness(witness.url)) is not None:
+                found[witness.key.name] = remote
+        return list(found.values())
+
+    def _remote_witness(self, url: str) -> WebWitness | None:
+        """One connection for each, whatever asks."""
+        if url not in self._remote:
+            try:
+                self._remote[url] = WebWitness(self._ports.net, url)
+            except MalformedError as error:
+                self._say("error", f"witness: {error}")
+                return None
+        return self._remote[url]
+
+    # --- opening ------------------------------------------------------------------------------
+
+    async def _open_log(self, policy: str) -> None:
+        writer = await self._ports.threads.disk(self._writer_of, policy)
+        self._writer = writer
+        self.operator = Operator(
+            writer,
+            self._log_key,
+            self._witnesses_of(writer.policy),
+            threads=self._ports.threads,
+            clock=self._ports.clock,
+            say=lambda text: self._say("warning", text),
+        )
+
+    def _writer_of(self, policy: str) -> LogWriter:
+        folder = self._home.path(SERVICE_LOG_FOLDER)
+        return LogWriter.open(self._ports.disk, folder, key=key_from_seed(self._keys.log_seed), policy=policy)
+
+    async def _open_witness(self) -> None:
+        if await self._ports.threads.disk(self._ports.disk.stat, self._home.path(RESYNC_FILE)) is not None:
+            await self._resync()
+        local = await self._ports.threads.disk(
+            LocalWitness.open,
+            self._ports.disk,
+            self._home.path(SERVICE_WITNESS_FOLDER),
+            self._cosigners,
+            self._logs(),
+        )
+        desk = WitnessDesk(local, self._ports.threads, self._ports.clock, self._look_back)
+        desk.use_logs(self._logs())
+        self.witness = self.web.witness = desk
+
+    async def _resync(self) -> None:
+        """Remember what the logs and the other witnesses have of each log. Raises LedgerError when nobody says."""
+        notes: list[bytes] = []
+        for origin in self._logs():
+            found = await self._look_back(origin)
+            if not found and origin != self._origin:
+                raise LedgerError(f"witness: nobody tells what it signed for {origin!r}: it cannot be synchronised yet")
+            notes += found
+        folder = self._home.path(SERVICE_WITNESS_FOLDER)
+        await self._ports.threads.disk(
+            LocalWitness.resync, self._ports.disk, folder, self._cosigners, self._logs(), notes
+        )
+        await self._ports.threads.disk(self._ports.disk.unlink, self._home.path(RESYNC_FILE))
+        self._say("warning", "the witness remembers again what others kept of it")
+
+    async def _look_back(self, origin: str) -> Sequence[bytes]:
+        """``daemon.witnessdesk.LookBack``."""
+        policy = self._policies.get(origin)
+        if policy is None:
+            return ()
+        found: list[bytes] = []
+
+        async def take(ask: Callable[[], Awaitable[bytes | None]]) -> None:
+            try:
+                data = await ask()
+            except MoorageError:
+                return
+            if data is not None:
+                found.append(data)
+
+        with trio.move_on_after(LOOK_BACK_S):
+            async with trio.open_nursery() as nursery:
+                for witness in self._witnesses_of(policy):
+                    if not isinstance(witness, OwnWitness):
+                        nursery.start_soon(take, partial(witness.latest, origin))
+                for key in policy.logs:
+                    if key.name == origin and key != self._log_key and policy.log_url(key):
+                        nursery.start_soon(take, partial(self._published, policy.log_url(key)))
+        return found
+
+    async def _published(self, url: str) -> bytes | None:
+        client = WebClient(self._ports.net, parse_url(url))
+        try:
+            answer = await client.get("/checkpoint", max_bytes=NOTE_MAX_BYTES, deadline_s=LATEST_DEADLINE_S)
+            return checkpoint_of(url, answer)
+        finally:
+            with trio.CancelScope(shield=True):
+                await client.aclose()
+
+    # --- for those who ask --------------------------------------------------------------------
+
+    async def submit(self, remote: Identity, message: SubmitLeaves) -> LeavesAnchored:
+        """Raises RefusedError (not of our organisation), BusyError, LedgerError, PeerUnavailableError."""
+        if remote.organisation != self._home.identity.organisation:
+            raise RefusedError(f"this is the log of {self._home.identity.organisation}, not of {remote.organisation}")
+        if self.operator is None:
+            raise BusyError("this peer's log is not on the roster yet, or cannot be opened: its log says why")
+        self._submitters.count(remote.peer, len(message.leaves))
+        submitted = await self.operator.submit_all(message.leaves, message.wait_ms / 1000)
+        return LeavesAnchored(
+            submitted.pending,
+            tuple(item.index for item in submitted.anchored),
+            tuple(item.proof for item in submitted.anchored),
+            submitted.anchored[0].checkpoint,
+        )
+
+    def _say(self, level: LogLevel, text: str) -> None:
+        self._log.log(level, "ledger", text)

@@ -1,0 +1,87 @@
+"""This peer's witness: who may ask, one request a log at a time, and a look back before its first signature."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from anchor.note import parse_note
+from anchor.witness import AddCheckpoint, LocalWitness, LogKeys, origin_folder
+from core.errors import LedgerError, MalformedError, WitnessRefusedError
+from core.ports import Clock, Threads
+
+LookBack = Callable[[str], Awaitable[Sequence[bytes]]]
+"""Checkpoints of a log from wherever they can be had, quickly: its own, and what other witnesses remember."""
+
+
+async def look_nowhere(_origin: str) -> Sequence[bytes]:
+    return ()
+
+
+class WitnessDesk:
+    """``daemon.cosigners.AskedWitness`` for this peer's own log, and what the web server asks for others'.
+
+    Args:
+        look_back: asked once for each log in each life, before anything is signed for it. A witness whose folder is an
+            old copy (a snapshot of its machine was restored) so meets its own later signatures.
+    """
+
+    def __init__(
+        self, witness: LocalWitness, threads: Threads, clock: Clock, look_back: LookBack = look_nowhere
+    ) -> None:
+        self._witness = witness
+        self._threads = threads
+        self._clock = clock
+        self._look_back = look_back
+        self._turns: dict[str, trio.Lock] = {}
+        self._looked_back: set[str] = set()
+        self._origins: dict[str, None] = {}
+        self.failure: LedgerError | None = None
+        """Why nothing more is signed."""
+
+    url = "here"
+
+    def use_logs(self, logs: LogKeys) -> None:
+        """There is a new roster."""
+        self._witness.use_logs(logs)
+        self._origins = dict.fromkeys(logs)
+
+    async def add_checkpoint(self, request: AddCheckpoint) -> str:
+        """As ``anchor.witness.LocalWitness``. Raises LedgerError when this witness may not sign."""
+        origin = _origin_of(request.checkpoint)
+        if origin not in self._origins:
+            raise WitnessRefusedError(f"witness: does not serve the log {origin[:100]!r}", status=404)
+        async with self._turns.setdefault(origin, trio.Lock()):
+            await self._remember(origin)
+            if self.failure is not None:
+                raise LedgerError(str(self.failure))
+            return await self._threads.disk(self._add, request, int(self._clock.now()))
+
+    async def latest(self, origin: str) -> bytes | None:
+        return await self.remembered(origin_folder("", origin).strip("/"))
+
+    async def remembered(self, folder_name: str) -> bytes | None:
+        """The newest checkpoint that it cosigned for the log of this hash (64 hexadecimal digits)."""
+        return await self._threads.disk(self._witness.remembered, folder_name)
+
+    def _add(self, request: AddCheckpoint, now_s: int) -> str:
+        return self._witness.add_checkpoint(request.old_size, request.proof, request.checkpoint, now_s=now_s)
+
+    async def _remember(self, origin: str) -> None:
+        if origin in self._looked_back or self.failure is not None:
+            return
+        notes = await self._look_back(origin)
+        try:
+            await self._threads.disk(self._witness.check_memory, origin, notes)
+        except LedgerError as error:
+            self.failure = error
+        self._looked_back.add(origin)
+
+
+def _origin_of(checkpoint: bytes) -> str:
+    """Whose checkpoint it says it is. Raises WitnessRefusedError (status 400) for what is no note."""
+    try:
+        return parse_note(checkpoint).text.partition("\n")[0]
+    except MalformedError as error:
+        raise WitnessRefusedError(f"witness: {error}", status=400) from error

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from anchor.roster import Roster, parse_roster
+from anchor.roster import Roster, read_roster
 from core.errors import HomeError, MoorageError
 from core.identity import key_from_seed, public_bytes, read_certificate
 from core.ports import Clock, Disk, Identity
@@ -52,6 +52,16 @@ class LedgerKeys:
     witness_seed: bytes
 
 
+class HeldRoster:
+    """The roster that a home goes by. A later one takes its place while daemon or command run (``client.rosters``)."""
+
+    __slots__ = ("file", "roster")
+
+    def __init__(self, roster: Roster, file: bytes) -> None:
+        self.roster = roster
+        self.file = file
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """A home that was read and found whole. ``organisation`` is None in a peer's home.
@@ -60,13 +70,21 @@ class Home:
     """
 
     folder: str
-    roster: Roster
-    roster_file: bytes
+    held: HeldRoster
     identity: Identity
     tls_key: Ed25519PrivateKey
     ledger: LedgerKeys
     organisation: OrganisationKeys | None
     service: LedgerKeys | None = None
+
+    @property
+    def roster(self) -> Roster:
+        """As of now: ask again rather than keep it."""
+        return self.held.roster
+
+    @property
+    def roster_file(self) -> bytes:
+        return self.held.file
 
     def path(self, *parts: str) -> str:
         return os.path.join(self.folder, *parts)
@@ -146,6 +164,11 @@ def _not_on_roster(folder: str, name: str, organisation: str) -> HomeError:
     )
 
 
+def _check_whole(roster: Roster) -> None:
+    if not roster.is_whole:
+        raise HomeError("this is a receipt's roster, which says nothing of how to reach the members")
+
+
 def _load_service(disk: Disk, folder: str) -> LedgerKeys | None:
     """None when there is neither seed: one alone is a home that lost something."""
     if all(disk.stat(os.path.join(folder, name)) is None for name in (SERVICE_LOG_FILE, SERVICE_WITNESS_FILE)):
@@ -166,7 +189,8 @@ def load_home(disk: Disk, folder: str, clock: Clock) -> Home:
     folder = os.path.abspath(folder)
     roster_file = read_home_file(disk, folder, ROSTER_FILE)
     try:
-        roster = parse_roster(roster_file)
+        roster = read_roster(roster_file)
+        _check_whole(roster)
     except MoorageError as error:
         raise HomeError(f"{folder}/{ROSTER_FILE}: {error}") from error
     tls_key = _load_tls_key(disk, folder)
@@ -176,8 +200,7 @@ def load_home(disk: Disk, folder: str, clock: Clock) -> Home:
         organisation = _load_organisation(disk, folder, roster, identity)
     return Home(
         folder=folder,
-        roster=roster,
-        roster_file=roster_file,
+        held=HeldRoster(roster, roster_file),
         identity=identity,
         tls_key=tls_key,
         ledger=LedgerKeys(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -21,6 +21,7 @@ from core.limits import FRAME_BODY_MAX_BYTES
 from core.ports import Address, Identity, Ports
 from daemon.admission import check_document
 from daemon.care import Care
+from daemon.diskwatch import watch_disk
 from daemon.documents import DocumentKind
 from daemon.drain import drain
 from daemon.eventlog import EventLog
@@ -29,10 +30,10 @@ from daemon.lastport import read_port
 from daemon.ledger import LedgerPeer
 from daemon.leftovers import clear_state
 from daemon.onedaemon import only_daemon
+from daemon.rosters import RosterDesk
 from daemon.server import Server
 from daemon.settings import Settings
-from daemon.space import PROBE_AFTER_S
-from daemon.store import ShardStore, StoreStatistics
+from daemon.store import ShardStore
 from daemon.supervise import supervise
 from dht.config import DhtConfig
 from dht.node import Dht
@@ -79,12 +80,22 @@ class Node:
             reserve_bytes=settings.store.reserve_bytes,
             clock=ports.clock,
         )
-        self.peers = Peers(ports.net, crew, home.hello, on_bug=self._report_bug)
+        self.peers = Peers(ports.net, crew, home.hello, on_bug=self._report_bug, heard=self._heard)
         self._quotas = Quotas(peers=settings.dht.peers_max)
         reader = RecordReader(lambda: home.roster.issuers, ports.clock)
         self.records = RecordStore(reader, ports.clock, self._quotas)
         self.ledger = LedgerPeer(ports, home, home.service, lambda: self.home.roster, log) if home.service else None
-        self.server = Server(me=home.identity, store=self.store, threads=ports.threads, handlers=self)
+        self.rosters = RosterDesk(
+            ports,
+            home,
+            peers=self.peers,
+            known_peers=lambda: [] if self.dht is None else self.dht.known_peers(),
+            log=log,
+            changed=self._roster_changed,
+        )
+        self.server = Server(
+            me=home.identity, store=self.store, threads=ports.threads, handlers=self, rosters=self.rosters
+        )
         self.address = Address("127.0.0.1", 0)
         self.started_s = ports.clock.now()
         self.draining = False
@@ -126,14 +137,19 @@ class Node:
             log=self.log,
         )
         await self.care.start()
+        await self.rosters.start()
         await self._listen()
         self.dht.adopt(self.make_record())
         addresses = await disk(first_addresses, self.ports.disk, self.home)
         await self.dht.bootstrap([*self.settings.network.seeds, *addresses])
         self.crew.start_soon(supervise, "upkeep", self._upkeep, self.log)
         self.crew.start_soon(supervise, "disk", self._watch_disk, self.log)
+        self.crew.start_soon(supervise, "rosters", self.rosters.run, self.log)
         self.crew.start_soon(self.care.run)
         self.log.log("info", "started", address=str(self.address), shards=self.store.statistics().shards)
+
+    def _heard(self, remote: Identity, epoch: int) -> None:
+        self.rosters.heard(remote, epoch)
 
     def _report_bug(self, error: Exception) -> None:
         """A session that met a bug of ours ends; the peer goes on."""
@@ -177,25 +193,20 @@ class Node:
             self.log.log("warning", "state-not-written", f"{path}: {error.strerror}")
 
     async def _watch_disk(self) -> None:
-        """Have the pool hear soon that the disk takes nothing more, and that it takes shards again.
-
-        Nobody sends shards to a peer that has no room: it must look for itself.
-        """
         assert self.dht is not None
-        before = self.store.statistics()
-        while True:
-            await trio.sleep(PROBE_AFTER_S)
-            now = await self.ports.threads.disk(self._look_at_disk)
-            if bool(now.read_only) != bool(before.read_only):
-                kind = "read-only" if now.read_only else "writable"
-                self.log.log("error" if now.read_only else "info", kind, now.read_only)
-            if bool(now.available_bytes) != bool(before.available_bytes):
-                self.dht.announce_soon()
-            before = now
+        await watch_disk(self.store, self.ports.threads, self.log, self.dht.announce_soon)
 
-    def _look_at_disk(self) -> StoreStatistics:
-        self.store.takes_writes()
-        return self.store.statistics()
+    def _roster_changed(self, gone: Collection[str]) -> None:
+        """Members of these organisations are no longer dialled, believed or given shards, nor waited for."""
+        assert self.dht is not None
+        assert self.care is not None
+        peers = [record.peer for record in self.dht.known_peers() if record.identity.organisation in gone]
+        for peer in peers:
+            self.dht.forget(peer)
+        self.peers.dismiss(gone, peers)
+        self.server.dismiss(gone)
+        self.care.departed(peers)
+        self.dht.announce_soon()
 
     async def _upkeep(self) -> None:
         assert self.dht is not None

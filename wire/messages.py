@@ -28,6 +28,7 @@ from wire.frames import Frame
 from wire.ledger import LEAVES_PER_SUBMIT_MAX, LeavesAnchored, SubmitLeaves
 from wire.message import MESSAGE_ID_MAX, PROTOCOL_VERSION, TEXT_MAX_CHARACTERS, Done, Failure, Hello, Message, Ping
 from wire.reads import PATH_MAX_NODES, Have, Held, Leaves, Prove, Read, Shares
+from wire.roster import Apply, GetProposals, GetRoster, RosterFile, StoreProposal, StoreRoster
 from wire.uploads import SHARD_MAX_BYTES, UploadAbort, UploadBegin, UploadCommit, UploadData
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "RECORDS_MAX",
     "SHARD_MAX_BYTES",
     "TEXT_MAX_CHARACTERS",
+    "Apply",
     "Blob",
     "DhtFind",
     "DhtFound",
@@ -48,7 +50,9 @@ __all__ = [
     "GetCare",
     "GetEvents",
     "GetManifest",
+    "GetProposals",
     "GetReceipt",
+    "GetRoster",
     "GetStatus",
     "Have",
     "Held",
@@ -63,10 +67,13 @@ __all__ = [
     "PollJob",
     "Prove",
     "Read",
+    "RosterFile",
     "Shares",
     "StartJob",
     "StoreManifest",
+    "StoreProposal",
     "StoreReceipt",
+    "StoreRoster",
     "SubmitLeaves",
     "UploadAbort",
     "UploadBegin",
@@ -112,6 +119,12 @@ _KINDS: dict[str, type[Message]] = {
         GetEvents,
         SubmitLeaves,
         LeavesAnchored,
+        GetRoster,
+        RosterFile,
+        StoreRoster,
+        GetProposals,
+        StoreProposal,
+        Apply,
     )
 }
 

@@ -108,5 +108,11 @@ MESSAGES: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
         ),
         st.binary(min_size=1, max_size=100),
     ),
+    m.GetRoster: st.builds(m.GetRoster, st.integers(0, 2**31)),
+    m.RosterFile: st.builds(m.RosterFile, bodies),
+    m.StoreRoster: st.builds(m.StoreRoster, bodies),
+    m.GetProposals: st.builds(m.GetProposals),
+    m.StoreProposal: st.builds(m.StoreProposal, bodies),
+    m.Apply: st.builds(m.Apply, bodies),
 }
 messages = st.one_of(*MESSAGES.values())

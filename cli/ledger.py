@@ -11,7 +11,7 @@ from typing import cast
 
 from anchor.digest import split_opened
 from anchor.proof import PROOF_MAX_BYTES, format_proof
-from anchor.roster import Roster, parse_roster
+from anchor.roster import parse_roster
 from cli.homes import read_home
 from cli.ledger_words import checkpoint_lines, checkpoint_value, entry_line, entry_value, time_text
 from cli.output import print_json, print_lines, size_text
@@ -135,10 +135,6 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 # --- verify -----------------------------------------------------------------------------------
-
-
-def _roster(arguments: argparse.Namespace) -> Roster | None:
-    return parse_roster(read_small(arguments.roster)) if arguments.roster else None
 
 
 def _trust(arguments: argparse.Namespace, origin: str) -> Trust:

@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 
 from blake3 import blake3
 
-from anchor.checkpoint import Checkpoint, parse_checkpoint
+from anchor.checkpoint import Checkpoint, parse_checkpoint, parse_decimal
 from anchor.cosignature import verifier_of
 from anchor.merkle import PROOF_MAX_HASHES, check_consistency
 from anchor.note import NOTE_MAX_BYTES, Verified, decode_hash, encode_base64, parse_note, verify_note
@@ -125,11 +125,11 @@ def parse_evidence(files: Mapping[str, bytes]) -> Evidence:
 
 
 def _parse_prefix(data: bytes) -> Prefix:
-    lines = data.decode("ascii", "replace").splitlines()
-    if not 2 <= len(lines) <= 2 + PROOF_MAX_HASHES or not lines[0].isdecimal() or len(lines[0]) > 19:
+    *lines, end = data.decode("ascii", "replace").split("\n")
+    if not 2 <= len(lines) <= 2 + PROOF_MAX_HASHES or end:
         raise MalformedError("evidence: prefix is not a size, a root and a proof")
     root, *proof = (decode_hash(line) for line in lines[1:])
-    return Prefix(int(lines[0]), root, tuple(proof))
+    return Prefix(parse_decimal(lines[0]), root, tuple(proof))
 
 
 class LogSigned(NamedTuple):
@@ -230,10 +230,14 @@ def _check_entry(evidence: Evidence, policy: Policy) -> list[str]:
         found.append(Entry(proof.index, proof.extra or b"", checked.time_s))
     if not found:
         raise MalformedError("evidence: the entry is missing")
+    if any(entry.place >= found[0].place for entry in found[1:]):
+        raise CorruptError("evidence: what should show the entry to be bad came after it")
     signers = signers_of(evidence.roster, evidence.policy)
     before = [change for entry in found[1:] if (change := state_by(entry, signers)) is not None]
     fault = judge({change.object: change.state for change in before}, found[0], signers)
     if not isinstance(fault, Fault) or not fault.kind.is_alarming:
         raise CorruptError("evidence: the entry breaks no rule")
+    if not fault.shown:
+        return [f"entry {found[0].place} is in the log", *(f"and entry {entry.place}" for entry in found[1:])]
     shown = f"entry {found[0].place} of the log breaks {RULES} ({fault.kind}): {fault.words}"
     return [shown, *(f"as entry {entry.place} shows" for entry in found[1:])]

@@ -50,11 +50,16 @@ class FaultKind(StrEnum):
 
 
 class Fault(NamedTuple):
-    """Why an entry must not be there. ``related`` is the place of an earlier entry that shows it; None: none does."""
+    """Why an entry must not be there. ``related`` is the place of an earlier entry that it does not go with.
+
+    ``shown``: these two alone show it to anybody, whatever else is in the log. Where that is False, entries between
+    them could have made it right, and only whoever reads the whole log knows that none did.
+    """
 
     kind: FaultKind
     words: str
     related: int | None = None
+    shown: bool = True
 
 
 class ObjectState(NamedTuple):
@@ -151,7 +156,8 @@ def _judge_object(
     """Rules 3 to 6."""
     if known is None:
         if not isinstance(leaf, ManifestLeaf) or leaf.version != 1 or leaf.previous is not None:
-            return Fault(FaultKind.VERSION, f"{leaf.TYPE} of version {leaf.version}, before any manifest of the object")
+            words = f"{leaf.TYPE} of version {leaf.version}, before any manifest of the object"
+            return Fault(FaultKind.VERSION, words, shown=leaf.version < 2)
         if leaf.manifest != leaf.object.raw:
             return Fault(FaultKind.VERSION, "a manifest of version 1 whose digest is not the object's id")
     else:
@@ -159,11 +165,12 @@ def _judge_object(
             return Fault(FaultKind.DELETED, f"{leaf.TYPE} of an object that was deleted", known.place)
         if leaf.version != known.version + 1 or leaf.previous != known.chain[-1]:
             words = f"{leaf.TYPE} of version {leaf.version} does not follow version {known.version}"
-            return Fault(FaultKind.VERSION, words, known.place)
+            return Fault(FaultKind.VERSION, words, known.place, shown=leaf.version <= known.version + 1)
         if owner != known.owner:
             return Fault(FaultKind.OWNER, f"{leaf.TYPE} by {owner} of an object of {known.owner}", known.place)
         if isinstance(leaf, RevokeLeaf) and leaf.entry not in known.chain:
-            return Fault(FaultKind.REVOKED, "revokes what is no earlier entry of this object")
+            words = "revokes what is no earlier entry of this object"
+            return Fault(FaultKind.REVOKED, words, known.place, shown=known.version == 1)
     chain = (*(known.chain if known else ()), leaf_hash(entry.data))
     return Change(leaf.object, ObjectState(owner, leaf.version, entry.place, isinstance(leaf, DeleteLeaf), chain))
 

@@ -7,6 +7,7 @@ import os
 
 from anchor.evidence import AlarmKind, Evidence, check_evidence
 from anchor.roster import parse_roster
+from anchor.rules import RULES
 from cli.ledger import read_small
 from cli.ledger_words import time_text
 from cli.output import print_json, print_lines
@@ -18,6 +19,7 @@ from host.disk import RealDisk
 _TESTIMONY = {
     AlarmKind.ROLLBACK: "that the smaller one was served after the larger is the monitor's word",
     AlarmKind.BEHIND: "that the log served no more than the smaller one is the monitor's word",
+    AlarmKind.BAD_ENTRY: "where no broken rule is named, only the whole log shows that no entry between made it right",
     AlarmKind.STALL: "that there was no later cosignature when the alarm was raised is the monitor's word",
     AlarmKind.BAD_CHECKPOINT: "nothing is proven: anybody can write a checkpoint that does not verify",
     AlarmKind.UNREADABLE: "nothing is proven: a failing disk serves such bytes as well",
@@ -29,7 +31,7 @@ def verify_evidence(arguments: argparse.Namespace) -> int:
     evidence = read_evidence(RealDisk(private=True), os.path.abspath(arguments.target))
     words = _pinned(arguments, evidence)
     proven = check_evidence(evidence)
-    testimony = _TESTIMONY.get(evidence.kind, "")
+    testimony = "" if any(RULES in line for line in proven) else _TESTIMONY.get(evidence.kind, "")
     if arguments.json:
         value = {"kind": evidence.kind, "origin": evidence.origin, "words": evidence.words, "seen": evidence.seen_s}
         print_json({**value, "proven": proven, "testimony": testimony or None, "trust": words, "valid": True})

@@ -167,7 +167,10 @@ async def _target(setting: _Setting, place: _Place) -> Target:
     source, origin = place
     opened = open_source(setting, source)
     if not origin:
-        note = await opened.read(CHECKPOINT_FILE, max_bytes=NOTE_MAX_BYTES)
+        try:
+            note = await opened.read(CHECKPOINT_FILE, max_bytes=NOTE_MAX_BYTES)
+        finally:
+            await opened.aclose()
         if note is None:
             raise PeerUnavailableError(f"{source}: there is no checkpoint")
         origin = origin_of_note(note)

@@ -31,6 +31,10 @@ class TileSource(Protocol):
         """
         ...
 
+    async def aclose(self) -> None:
+        """Let go of connections; reading again makes new ones."""
+        ...
+
 
 class FolderSource:
     """A log's folder on this machine."""
@@ -46,6 +50,9 @@ class FolderSource:
 
     async def read(self, path: str, *, max_bytes: int) -> bytes | None:
         return await self._threads.disk(self._read, posixpath.join(self._folder, path), max_bytes)
+
+    async def aclose(self) -> None:
+        pass
 
     def _read(self, path: str, max_bytes: int) -> bytes | None:
         try:

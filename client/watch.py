@@ -90,6 +90,9 @@ class Watcher:
             await glance.take()
         except PeerUnavailableError as error:
             silent = str(error)
+        finally:
+            for source in (target.source, *(head.source for head in target.heads)):
+                await source.aclose()
         glance.check_stall()
         alarms = await self._threads.disk(self._keep, target.origin, view, glance, bool(silent))
         return Look(
@@ -105,7 +108,9 @@ class Watcher:
 
     def _keep(self, origin: str, before: View, glance: _Glance, silent: bool) -> list[Alarm]:
         """Evidence first: an entry that the view covers is not judged again. Who is silent has mended nothing."""
-        alarms = [Alarm(self._state.raise_alarm(item), item) for item in glance.evidence]
+        # Several witnesses that saw one history convict it once.
+        distinct = {item.name: item for item in reversed(glance.evidence)}
+        alarms = [Alarm(self._state.raise_alarm(item), item) for item in distinct.values()]
         if glance.view != before:
             self._state.keep(origin, glance.view)
         if not silent:

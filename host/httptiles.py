@@ -138,3 +138,6 @@ class HttpTiles:
 
     async def read(self, path: str, *, max_bytes: int) -> bytes | None:
         return await self._client.get(path, max_bytes=max_bytes)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()

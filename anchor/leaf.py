@@ -20,65 +20,22 @@ deterministic), so a log recognises it and anchors it once: give ``time_s`` from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Self, TypeAlias, TypeVar
+from typing import ClassVar, NamedTuple, Self, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from anchor.checkpoint import parse_decimal
+from anchor.leaflines import Lines
 from anchor.note import TYPE_ED25519, Ed25519Signer, Ed25519Verifier, NoteKey, Signature, format_note, parse_note
-from core.errors import BadSignatureError, MalformedError, NewerVersionError, UsageError
-from core.ids import Digest, ObjectId, PeerId, ShardRoot
+from anchor.ownerleaves import DeleteLeaf, DigestLeaf, RevokeLeaf
+from core.errors import BadSignatureError, MalformedError, NewerVersionError
+from core.ids import ObjectId, PeerId, ShardRoot
 from core.limits import LEAF_MAX_BYTES
 from erasure.scheme import Scheme
 
-_T = TypeVar("_T")
-
 _FORMAT = "moorage/leaf/v"
 _HEADER = f"{_FORMAT}1"
-
-
-class _Lines:
-    """The lines of a leaf, each a word and a value, taken in order."""
-
-    def __init__(self, lines: list[str]) -> None:
-        self._lines = lines
-        self._at = 0
-
-    def text(self, word: str) -> str:
-        line = self._lines[self._at] if self._at < len(self._lines) else ""
-        if not line.startswith(word + " "):
-            raise MalformedError(f"leaf: {line[:60]!r} where a line {word!r} should be")
-        self._at += 1
-        return line.removeprefix(word + " ")
-
-    def has(self, word: str) -> bool:
-        return self._at < len(self._lines) and self._lines[self._at].startswith(word + " ")
-
-    def number(self, word: str) -> int:
-        return parse_decimal(self.text(word))
-
-    def object_id(self, word: str) -> ObjectId:
-        return self._typed(word, ObjectId.parse)
-
-    def peer(self, word: str) -> PeerId:
-        return self._typed(word, PeerId.parse)
-
-    def root(self, word: str) -> ShardRoot:
-        return self._typed(word, ShardRoot.parse)
-
-    def scheme(self, word: str) -> Scheme:
-        return self._typed(word, Scheme.parse)
-
-    def digest(self, word: str) -> bytes:
-        return self._typed(word, Digest.parse).raw
-
-    def _typed(self, word: str, parse: Callable[[str], _T]) -> _T:
-        try:
-            return parse(self.text(word))
-        except UsageError as error:
-            raise MalformedError(f"leaf: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +64,7 @@ class ManifestLeaf:
         yield f"time {self.time_s}"
 
     @classmethod
-    def parse(cls, lines: _Lines) -> Self:
+    def parse(cls, lines: Lines) -> Self:
         return cls(
             object=lines.object_id("object"),
             manifest=lines.digest("manifest blake3"),
@@ -143,7 +100,7 @@ class RelocateLeaf:
         yield f"time {self.time_s}"
 
     @classmethod
-    def parse(cls, lines: _Lines) -> Self:
+    def parse(cls, lines: Lines) -> Self:
         return cls(
             object=lines.object_id("object"),
             extent=lines.number("extent"),
@@ -179,7 +136,7 @@ class SweepLeaf:
         yield f"time {self.time_s}"
 
     @classmethod
-    def parse(cls, lines: _Lines) -> Self:
+    def parse(cls, lines: Lines) -> Self:
         return cls(
             peer=lines.peer("peer"),
             since_s=lines.number("since"),
@@ -191,8 +148,8 @@ class SweepLeaf:
         )
 
 
-Leaf: TypeAlias = ManifestLeaf | RelocateLeaf | SweepLeaf
-_KINDS: tuple[type[Leaf], ...] = (ManifestLeaf, RelocateLeaf, SweepLeaf)
+Leaf: TypeAlias = ManifestLeaf | RelocateLeaf | SweepLeaf | DigestLeaf | RevokeLeaf | DeleteLeaf
+_KINDS: tuple[type[Leaf], ...] = (ManifestLeaf, RelocateLeaf, SweepLeaf, DigestLeaf, RevokeLeaf, DeleteLeaf)
 
 
 class SignedLeaf(NamedTuple):
@@ -256,7 +213,7 @@ def parse_leaf(data: bytes) -> SignedLeaf:
         if header.startswith(_FORMAT) and header.removeprefix(_FORMAT).isdecimal():
             raise NewerVersionError(f"leaf: {header[:40]!r}; this release knows {_HEADER!r}: upgrade moorage")
         raise MalformedError(f"leaf: does not begin with {_HEADER!r}")
-    cursor = _Lines(lines)
+    cursor = Lines(lines)
     word = cursor.text("type")
     for kind in _KINDS:
         if word == kind.TYPE:

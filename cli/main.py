@@ -55,6 +55,8 @@ _COMMANDS = {
     "events": "cli.view:run_events",
     "doctor": "cli.view:run_doctor",
     "plan": "cli.plan:run_plan",
+    "anchor": "cli.anchor:run_anchor",
+    "ledger": "cli.ledger:run_ledger",
 }
 
 

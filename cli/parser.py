@@ -77,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_object_commands(add)
     _add_care_commands(add)
     _add_plan(add)
+    _add_ledger(add)
     return parser
 
 
@@ -120,10 +121,14 @@ def _add_object_commands(add: _Add) -> None:
     _object(listing, optional=True)
     receipt = add("receipt", "print an object's receipt: a proof that needs no network, no home and no peer")
     _object(receipt)
+    receipt.add_argument("--bundle", metavar="FILE.zip", help="write all that a court needs into one zip file instead")
+    receipt.add_argument("--tsa", metavar="URL", help="with --bundle: have an RFC 3161 authority stamp the checkpoint")
+    receipt.add_argument("--tsa-certificates", metavar="FILE", help="PEM of the authority's chain, put into the bundle")
     check = add("check-receipt", "verify a receipt, and files against it, with nothing else at hand")
-    check.add_argument("file", metavar="FILE", help="the receipt ('-': standard input)")
+    check.add_argument("file", metavar="FILE", help="the receipt or proof bundle ('-': standard input)")
     check.add_argument("--against", metavar="PATH", help="the restored files, to compare with what was stored")
     check.add_argument("--pool", metavar="ID", help="the pool id that the receipt must belong to")
+    check.add_argument("--tsa-certificates", metavar="FILE", help="PEM of the time stamping authority to believe")
 
 
 def _add_care_commands(add: _Add) -> None:
@@ -177,6 +182,45 @@ def _add_plan(add: _Add) -> None:
     ):
         help_text = f"{text} (default {default})".replace("%", "%%")
         plan.add_argument(f"--{option}", default=default, metavar=metavar, help=help_text)
+
+
+def _add_ledger(add: _Add) -> None:
+    anchor = add("anchor", "put any file's salted digest into the home's own log, and write its proof beside it")
+    anchor.add_argument("files", metavar="FILE", nargs="+")
+    anchor.add_argument("--to", metavar="PROOF", help="write the proof here (default: FILE.tlog-proof)")
+    ledger = add("ledger", "look at the ledger: show, prove, verify, export, watch, stamp")
+    actions = ledger.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+
+    def action(name: str, text: str, *, trust: bool = False) -> argparse.ArgumentParser:
+        parser = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+        _common(parser, top=False)
+        if trust:
+            parser.add_argument("--policy", metavar="FILE", help="believe this policy (default: the home's roster)")
+            parser.add_argument("--roster", metavar="FILE", help="believe this roster's policies")
+        return parser
+
+    show = action("show", "print a log's checkpoint, its cosigners and its newest entries", trust=True)
+    show.add_argument("log", metavar="DIR", nargs="?", help="a log's folder (default: the home's own log)")
+    show.add_argument("--from", dest="first", type=int, metavar="N", help="first entry to show (default: the newest)")
+    show.add_argument("--count", type=int, default=20, metavar="N", help="how many entries (default 20)")
+    prove = action("prove", "print a c2sp.org/tlog-proof of an entry of the home's own log")
+    prove.add_argument("what", metavar="INDEX|OBJECT|FILE", help="an entry's number, an object's id, an anchored file")
+    verify = action("verify", "check a log's every tile, a proof, or a monitor's evidence, offline", trust=True)
+    verify.add_argument("target", metavar="DIR|PROOF|EVIDENCE", nargs="?", help="(default: the home's own log)")
+    verify.add_argument("--against", metavar="FILE", help="the file that the proof is about")
+    verify.add_argument("--entry", metavar="FILE", help="the entry, for a proof that does not carry it")
+    export = action("export", "write the home's own log as a folder that any static web server can serve", trust=True)
+    export.add_argument("folder", metavar="DIR")
+    watch = action("watch", "follow logs, replay their rules, compare witnesses; alarm: exit status 4", trust=True)
+    watch.add_argument("sources", metavar="SOURCE", nargs="*", help="folders or http(s) URLs (default: the roster's)")
+    watch.add_argument("--once", action="store_true", help="look once, then say how it is")
+    watch.add_argument("--state", metavar="DIR", help="what was seen, and evidence (default: in the home)")
+    watch.add_argument("--stall-minutes", type=float, metavar="N", help="alarm when nobody has cosigned for so long")
+    watch.add_argument("--every-seconds", type=float, default=60.0, metavar="N", help="between two looks (default 60)")
+    stamp = action("stamp", "have a time stamping authority (RFC 3161) stamp the log's newest checkpoint")
+    stamp.add_argument("--tsa", metavar="URL", required=True, help="the authority's address")
+    stamp.add_argument("--to", metavar="DIR", required=True, help="write checkpoint and checkpoint.tsr here")
+    stamp.add_argument("--tsa-certificates", metavar="FILE", help="PEM of whom to believe; checks the stamp")
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:

@@ -72,8 +72,12 @@ def open_log(disk: Disk, home: Home) -> Log:
     logs = {origin: [Ed25519Signer(origin, key).key]}
     cosigners = cosigners_of(origin, home.ledger.witness_seed)
     witness = LocalWitness.open(disk, home.path(WITNESS_FOLDER), cosigners, logs)
-    policy = _policy_on_roster(home) or policy_of(origin, home.ledger.log_seed, home.ledger.witness_seed)
-    return Log.open(disk, home.path(LOG_FOLDER), key=key, policy=policy, witnesses=[witness])
+    return Log.open(disk, home.path(LOG_FOLDER), key=key, policy=home_policy(home), witnesses=[witness])
+
+
+def home_policy(home: Home) -> str:
+    """c2sp.org/tlog-policy text of the home's own log: the roster's where it has one."""
+    return _policy_on_roster(home) or policy_of(origin_of(home), home.ledger.log_seed, home.ledger.witness_seed)
 
 
 def _policy_on_roster(home: Home) -> str:

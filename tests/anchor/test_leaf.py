@@ -23,6 +23,7 @@ from anchor.leaf import (
     sign_leaf,
 )
 from anchor.note import Ed25519Signer, format_note
+from anchor.ownerleaves import DeleteLeaf, DigestLeaf, RevokeLeaf
 from core.errors import BadSignatureError, MalformedError, NewerVersionError
 from core.identity import public_bytes
 from core.ids import ObjectId, PeerId, ShardRoot
@@ -37,6 +38,9 @@ LEAVES: list[Leaf] = [
     ManifestLeaf(OBJECT, OBJECT.raw, 0, Scheme(10, 16), 0, 2, b"v" * 32),
     RelocateLeaf(OBJECT, 3, 5, ShardRoot(b"r" * 32), PEER, OTHER, 1_790_000_000),
     SweepLeaf(PEER, 1_789_000_000, 1000, 16_000_000_000, 2, 1, 1_790_000_000),
+    DigestLeaf(b"s" * 32, b"b" * 32),
+    RevokeLeaf(OBJECT, b"e" * 32, 2, b"v" * 32, 1_790_000_000),
+    DeleteLeaf(OBJECT, 3, b"v" * 32, 1_790_000_000),
 ]
 
 

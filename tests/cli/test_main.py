@@ -221,6 +221,8 @@ def test_each_command_runs_with_its_own_words(name: str) -> None:
         "receipt": ["abcd"],
         "check-receipt": ["file"],
         "verify": ["abcd"],
+        "anchor": ["file"],
+        "ledger": ["show"],
     }
     assert main([name, *words.get(name, [])]) == 0
     assert SCRIPT.seen[0].command == name

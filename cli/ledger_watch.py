@@ -1,0 +1,237 @@
+"""ledger watch: a monitor that follows logs and raises an alarm, with evidence, when one misbehaves."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+import trio
+
+from anchor.evidence import Evidence
+from anchor.note import NOTE_MAX_BYTES
+from anchor.policy import parse_policy
+from anchor.roster import Roster, parse_roster
+from cli.homes import read_home
+from cli.ledger import read_small
+from cli.ledger_words import time_text
+from cli.output import print_json, print_lines
+from client.evidence import MonitorState
+from client.home import ROSTER_FILE, Home
+from client.ledger import origin_of
+from client.logs import CHECKPOINT_FILE, home_log_folder, origin_of_note
+from client.tilesource import FolderSource, TileSource
+from client.trust import Trust, no_trust, origins_of, trust_in_home, trust_in_roster
+from client.watch import Alarm, Head, Look, Target, Watcher
+from core.errors import (
+    EXIT_INTEGRITY,
+    EXIT_OK,
+    EXIT_TRY_AGAIN,
+    BusyError,
+    PeerUnavailableError,
+    SourceError,
+    UsageError,
+)
+from host.chance import RealChance
+from host.clock import RealClock
+from host.disk import RealDisk
+from host.httptiles import HttpClient, HttpTiles
+from host.threads import RealThreads
+
+STATE_FOLDER = "state/monitor"
+_SCHEMES = ("http://", "https://")
+
+
+class _Place(NamedTuple):
+    """Where a log is, and what it is called (empty: its checkpoint will tell)."""
+
+    source: str
+    origin: str
+
+
+class _Setting(NamedTuple):
+    """Whom and what the monitor looks at."""
+
+    disk: RealDisk
+    threads: RealThreads
+    home: Home | None
+    roster: Roster | None
+    roster_file: bytes
+    policy: str
+    stall_s: float
+
+    def trust(self, origin: str) -> Trust:
+        found = None
+        if self.policy:
+            found = Trust(self.policy, "the policy that was given") if origin in origins_of(self.policy) else None
+        elif self.roster is not None:
+            found = trust_in_roster(self.roster, origin)
+        if found is None and self.home is not None and not self.policy:
+            found = trust_in_home(self.home, origin)
+        if found is None:
+            raise no_trust(origin)
+        return found
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit status 4: an alarm stands; 75: with ``--once``, a log did not answer."""
+    home = read_home(arguments.home) if os.path.exists(os.path.join(arguments.home, ROSTER_FILE)) else None
+    if arguments.every_seconds <= 0 or (arguments.stall_minutes is not None and arguments.stall_minutes <= 0):
+        raise UsageError("--every-seconds and --stall-minutes take numbers above 0")
+    if arguments.state is None and home is None:
+        raise UsageError("a monitor must remember what it saw: give --state DIR, or --home")
+    roster_file = read_small(arguments.roster) if arguments.roster else home.roster_file if home else b""
+    setting = _Setting(
+        disk=RealDisk(private=True),
+        threads=RealThreads(),
+        home=home,
+        roster=parse_roster(roster_file) if roster_file else None,
+        roster_file=roster_file,
+        policy=read_small(arguments.policy).decode("utf-8", "replace") if arguments.policy else "",
+        stall_s=60 * (arguments.stall_minutes or 0),
+    )
+    folder = os.path.abspath(arguments.state) if arguments.state else os.path.join(arguments.home, STATE_FOLDER)
+    setting.disk.make_folders(folder)
+    with setting.disk.lock(os.path.join(folder, "lock"), wait=False) as ours:
+        if not ours:
+            raise BusyError(f"another monitor works in {folder}: give this one a --state of its own")
+        return trio.run(_watch, arguments, setting, MonitorState(setting.disk, RealChance(), folder))
+
+
+async def _watch(arguments: argparse.Namespace, setting: _Setting, state: MonitorState) -> int:
+    watcher = Watcher(state, setting.threads, RealClock())
+    while True:
+        places = [_Place(source, "") for source in arguments.sources] or _places_of_roster(setting)
+        looks = [await _look(watcher, setting, place) for place in places]
+        standing = [Alarm(*item) for item in state.standing()]
+        new = {alarm.folder for look in looks for alarm in look.alarms}
+        _print(arguments, looks, standing, new)
+        if standing:
+            return EXIT_INTEGRITY
+        if arguments.once:
+            return EXIT_TRY_AGAIN if any(look.silent for look in looks) else EXIT_OK
+        await trio.sleep(arguments.every_seconds)
+
+
+async def _look(watcher: Watcher, setting: _Setting, place: _Place) -> Look:
+    try:
+        target = await _target(setting, place)
+    except PeerUnavailableError as error:
+        return Look(place.origin, place.source, 0, 0, 0, (), (), str(error))
+    return await watcher.look(target)
+
+
+# --- what to look at --------------------------------------------------------------------------
+
+
+def log_url(policy: str, origin: str) -> str:
+    """Where a policy says that its log is served; empty when it does not."""
+    for line in policy.splitlines():
+        match line.split():
+            case ["log", vkey, url] if vkey.startswith(f"{origin}+"):
+                return url
+            case _:
+                pass
+    return ""
+
+
+def _places_of_roster(setting: _Setting) -> list[_Place]:
+    """Every log of the roster that has an address, and the home's own."""
+    found: list[_Place] = []
+    if setting.home is not None:
+        found.append(_Place(home_log_folder(setting.disk, setting.home), origin_of(setting.home)))
+    for organisation in setting.roster.organisations if setting.roster else ():
+        for origin in origins_of(organisation.policy):
+            url = log_url(organisation.policy, origin)
+            if url and origin not in [place.origin for place in found]:
+                found.append(_Place(url, origin))
+    if not found:
+        raise UsageError("neither a home nor a roster that says where its logs are: name a folder or a URL")
+    return found
+
+
+def open_source(setting: _Setting, source: str) -> TileSource:
+    """A folder, or a web server. Raises UsageError, SourceError."""
+    if source.startswith(_SCHEMES):
+        return HttpTiles(HttpClient(source))
+    folder = os.path.abspath(source)
+    if not os.path.isdir(folder):
+        raise SourceError(f"{source} is neither a folder nor an http(s) URL")
+    return FolderSource(setting.disk, setting.threads, folder)
+
+
+async def _target(setting: _Setting, place: _Place) -> Target:
+    source, origin = place
+    opened = open_source(setting, source)
+    if not origin:
+        try:
+            note = await opened.read(CHECKPOINT_FILE, max_bytes=NOTE_MAX_BYTES)
+        finally:
+            await opened.aclose()
+        if note is None:
+            raise PeerUnavailableError(f"{source}: there is no checkpoint")
+        origin = origin_of_note(note)
+    trust = setting.trust(origin)
+    heads = _heads(setting, source, origin, trust.policy)
+    return Target(origin, trust.policy, setting.roster_file, opened, heads, setting.stall_s)
+
+
+def _heads(setting: _Setting, source: str, origin: str, policy: str) -> tuple[Head, ...]:
+    """The witnesses that can be asked: those of a consortium by their URLs, a home's local one in its folder."""
+    hashed = sha256(origin.encode()).hexdigest()
+    if log_url(policy, origin):
+        urls = {item.url.rstrip("/"): item.key.name for item in parse_policy(policy).witnesses if item.url}
+        return tuple(Head(f"witness {name}", open_source(setting, f"{url}/{hashed}")) for url, name in urls.items())
+    beside = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(source))), "witness", hashed)
+    if source.startswith(_SCHEMES) or os.path.basename(source) != hashed or not os.path.isdir(beside):
+        return ()
+    local = FolderSource(setting.disk, setting.threads, beside)
+    return Head("the local witness", local), Head("what the local witness refused", local, "refused")
+
+
+# --- what to say ------------------------------------------------------------------------------
+
+
+def _print(arguments: argparse.Namespace, looks: Sequence[Look], standing: Sequence[Alarm], new: set[str]) -> None:
+    if arguments.json:
+        print_json(
+            {
+                "ok": not standing and not any(look.silent for look in looks),
+                "logs": [_look_value(look) for look in looks],
+                "alarms": [{**_alarm_value(alarm.evidence), "folder": alarm.folder} for alarm in standing],
+            }
+        )
+    elif not arguments.quiet or standing:
+        print_lines([line for look in looks for line in _look_lines(look)])
+    for folder, evidence in standing:
+        word = "ALARM" if folder in new else "ALARM (it stands)"
+        print(f"moorage: {word}: {evidence.kind}: log {evidence.origin}: {evidence.words}", file=sys.stderr)
+        print(f"moorage:   evidence: {folder}; `moorage ledger verify` checks it", file=sys.stderr)
+
+
+def _look_value(look: Look) -> dict[str, object]:
+    return {
+        "origin": look.origin,
+        "source": look.source,
+        "size": look.size,
+        "new": look.new_entries,
+        "time": look.time_s,
+        "notes": list(look.notes),
+        "silent": look.silent or None,
+    }
+
+
+def _alarm_value(evidence: Evidence) -> dict[str, object]:
+    return {"kind": evidence.kind, "origin": evidence.origin, "words": evidence.words, "seen": evidence.seen_s}
+
+
+def _look_lines(look: Look) -> list[str]:
+    if look.silent:
+        return [f"{look.origin or look.source}: not seen: {look.silent}"]
+    when = f", cosigned at {time_text(look.time_s)}" if look.time_s else ""
+    words = "looked at" if look.alarms else "consistent"
+    lines = [f"{look.origin}: {words}: {look.size} entries, {look.new_entries} of them new{when}"]
+    return [*lines, *(f"  note: {note}" for note in look.notes)]

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from anchor.cosignature import Cosigner, Ed25519Cosigner, MLDSA44Cosigner, mldsa44_available
 from anchor.leaf import escape_name, manifest_leaf
-from anchor.log import Log
+from anchor.log import Anchored, Log
 from anchor.manifest import Manifest, object_id
 from anchor.note import Ed25519Signer
 from anchor.policy import make_policy
@@ -18,6 +18,7 @@ from anchor.receipt import check_receipt, encode_receipt, make_receipt, parse_re
 from anchor.witness import LocalWitness
 from client.context import Client
 from client.home import Home, LedgerKeys
+from client.submit import submit_leaf
 from core.errors import HomeError
 from core.identity import key_from_seed
 from core.ids import derived_digest
@@ -90,10 +91,12 @@ def _policy_on_roster(home: Home) -> str:
 async def anchor_manifest(client: Client, manifest: Manifest, manifest_file: bytes, size_bytes: int) -> bytes:
     """Anchor a manifest that all its holders have, and return its receipt, checked as any verifier would.
 
-    Raises LedgerError, HomeError (the home's log is not the one on the roster).
+    In a consortium the organisation's ledger peer anchors it, else the log in this home.
+
+    Raises LedgerError, HomeError (the home's log is not the one on the roster), and as ``submit_leaf``.
     """
     home = client.home
-    roster = home.roster
+    roster, roster_file = home.roster, home.roster_file
     organisation = roster.organisation_of_key(manifest.owner_key)
     if organisation is None:
         raise HomeError("this home's organisation key is not on the pool's roster: ask for the current roster")
@@ -105,15 +108,19 @@ async def anchor_manifest(client: Client, manifest: Manifest, manifest_file: byt
         scheme=manifest.scheme,
         time_s=manifest.created_s,
     )
-    now_s = int(client.ports.clock.now())
+    if organisation.member is not None:
+        anchored = await submit_leaf(client.peers, organisation.name, organisation.member, leaf)
+    else:
+        anchored = await client.ports.threads.disk(_append, client, leaf)
 
-    def append() -> bytes:
-        anchored = open_log(client.ports.disk, home).append([leaf], now_s)[0]
-        receipt = make_receipt(object_id(manifest_file), anchored.proof_file(), home.roster_file, organisation)
+    def check() -> bytes:
+        receipt = make_receipt(object_id(manifest_file), anchored.proof_file(), roster_file, organisation)
         data = encode_receipt(receipt)
-        check_receipt(
-            parse_receipt(data), manifest_file=manifest_file, pinned_pool=home.roster.pool, known_roster=roster
-        )
+        check_receipt(parse_receipt(data), manifest_file=manifest_file, pinned_pool=roster.pool, known_roster=roster)
         return data
 
-    return await client.ports.threads.disk(append)
+    return await client.ports.threads.cpu(check)
+
+
+def _append(client: Client, leaf: bytes) -> Anchored:
+    return open_log(client.ports.disk, client.home).append([leaf], int(client.ports.clock.now()))[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -30,6 +30,7 @@ from daemon.lastport import read_port
 from daemon.ledger import LedgerPeer
 from daemon.leftovers import clear_state
 from daemon.onedaemon import only_daemon
+from daemon.recordfile import RecordFile
 from daemon.rosters import RosterDesk
 from daemon.server import Server
 from daemon.settings import Settings
@@ -39,7 +40,7 @@ from dht.config import DhtConfig
 from dht.node import Dht
 from dht.reader import RecordReader
 from dht.records import make_peer_record
-from dht.store import Quotas, RecordStore, read_store, write_store
+from dht.store import Quotas, RecordStore
 from wire.messages import (
     PROTOCOL_VERSION,
     DhtFind,
@@ -81,9 +82,10 @@ class Node:
             clock=ports.clock,
         )
         self.peers = Peers(ports.net, crew, home.hello, on_bug=self._report_bug, heard=self._heard)
-        self._quotas = Quotas(peers=settings.dht.peers_max)
+        quotas = Quotas(peers=settings.dht.peers_max)
+        self._record_file = RecordFile(ports, home.path(RECORDS_FILE), quotas, log)
         reader = RecordReader(lambda: home.roster.issuers, ports.clock)
-        self.records = RecordStore(reader, ports.clock, self._quotas)
+        self.records = RecordStore(reader, ports.clock, quotas)
         self.ledger = LedgerPeer(ports, home, home.service, lambda: self.home.roster, log) if home.service else None
         self.rosters = RosterDesk(
             ports,
@@ -110,7 +112,7 @@ class Node:
         await disk(clear_state, self.ports.disk, self.home)
         await disk(self.journal.start)
         await disk(self.store.start)
-        await self._load_records()
+        self.records.load(await self._record_file.load())
         self.dht = Dht(
             me=self.home.identity.peer,
             messenger=self.peers,
@@ -154,14 +156,6 @@ class Node:
     def _report_bug(self, error: Exception) -> None:
         """A session that met a bug of ours ends; the peer goes on."""
         self.log.log("error", "session-failed", f"{type(error).__name__}: {error}")
-
-    async def _load_records(self) -> None:
-        path = self.home.path(RECORDS_FILE)
-        try:
-            self.records.load(await self.ports.threads.disk(read_store, self.ports.disk, path, self._quotas))
-        except (OSError, MoorageError) as error:
-            # Peers announce themselves again; nothing is lost but a little time.
-            self.log.log("warning", "records-unreadable", str(error))
 
     async def _listen(self) -> None:
         if self.ledger is not None:
@@ -210,14 +204,7 @@ class Node:
 
     async def _upkeep(self) -> None:
         assert self.dht is not None
-        await self.dht.run_upkeep(self.make_record, keep=self._save_records)
-
-    async def _save_records(self, raws: Sequence[bytes]) -> None:
-        path = self.home.path(RECORDS_FILE)
-        try:
-            await self.ports.threads.disk(write_store, self.ports.disk, path, raws)
-        except OSError as error:
-            self.log.log("warning", "records-not-saved", str(error))
+        await self.dht.run_upkeep(self.make_record, keep=self._record_file.save)
 
     def make_record(self) -> bytes:
         """This peer's record as of now."""
@@ -241,7 +228,7 @@ class Node:
         assert self.dht is not None
         self.draining = True
         await drain(self.server, self.store, self.dht, self.make_record)
-        await self._save_records(self.records.raws())
+        await self._record_file.save(self.records.raws())
         self.log.log("info", "stopped", uploads_cut=self.store.statistics().uploads)
 
     # --- daemon.desk.Handlers -------------------------------------------------------------------

@@ -9,7 +9,7 @@ import trio
 from anchor.policy import make_policy
 from anchor.roster import Organisation, parse_roster, sign_roster
 from anchor.witness import origin_folder
-from client.home import Home, LedgerKeys
+from client.home import HeldRoster, Home, LedgerKeys
 from client.ledger import log_origin
 from client.service import create_service, service_keys
 from core.identity import key_from_seed
@@ -52,8 +52,7 @@ class Member:
     def home(self, folder: str, roster_file: bytes) -> Home:
         return Home(
             folder=folder,
-            roster=parse_roster(roster_file),
-            roster_file=roster_file,
+            held=HeldRoster(parse_roster(roster_file), roster_file),
             identity=self.person.identity,
             tls_key=self.person.key,
             ledger=self.keys,

@@ -87,8 +87,8 @@ class LogWriter(LogFolder):
         log = cls(disk, folder, key=key, policy=policy)
         with disk_errors("log"):
             disk.make_folders(log.folder)
-            with disk.lock(log._path("lock"), wait=True):
-                if read_file(disk, log._path("stage")) is not None:
+            with disk.lock(log._path("lock"), wait=False) as held:
+                if not held or read_file(disk, log._path("stage")) is not None:
                     raise LedgerError(f"log {log.origin!r} exists in {log.folder}")
                 log._write_stage(Checkpoint(log.origin, 0, EMPTY_ROOT), {})
 

@@ -110,7 +110,7 @@ async def main(number: int, plan: Plan) -> None:
     folder = f"{plan.folder}/{number}"
     ports.disk.make_folders(folder)
     home = member.home(folder, roster_of(members, hybrid=plan.hybrid))
-    member.create(ports, folder)
+    member.create(ports.disk, folder)
     log = EventLog(LogSettings(), ports.clock, lambda line: print(line, file=sys.stderr), peer=member.name)
     peer = LedgerPeer(ports, home, member.keys, lambda: home.roster, log)
     async with trio.open_nursery() as nursery:

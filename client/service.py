@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from anchor.files import disk_errors
+from anchor.log import Log
 from anchor.note import Ed25519Signer
-from anchor.witness import LocalWitness
+from anchor.witness import LocalWitness, origin_folder
 from anchor.writer import LogWriter
 from client.home import LedgerKeys
 from client.ledger import cosigners_of, policy_of
@@ -45,14 +46,19 @@ def service_keys(origin: str, keys: LedgerKeys) -> ServiceKeys:
 def create_service(disk: Disk, home: str, origin: str, keys: LedgerKeys) -> None:
     """Begin the log and the memory of a new ledger peer, once in the life of its seeds.
 
-    Blocks. Raises LedgerError when the log exists, or the home is on a network's file system.
+    Blocks. What an interrupted call left is finished by the next. Raises LedgerError when the home is on a network's
+    file system.
     """
     with disk_errors("ledger"):
         disk.make_folders(f"{home}/{SERVICE_LOG_FOLDER}")
     check_is_local(disk, f"{home}/{SERVICE_LOG_FOLDER}")
     LocalWitness.create(disk, f"{home}/{SERVICE_WITNESS_FOLDER}", cosigners_of(origin, keys.witness_seed), {})
     policy = policy_of(origin, keys.log_seed, keys.witness_seed)
-    LogWriter.create(disk, f"{home}/{SERVICE_LOG_FOLDER}", key=key_from_seed(keys.log_seed), policy=policy)
+    folder = f"{home}/{SERVICE_LOG_FOLDER}"
+    if Log.exists(disk, folder, origin):
+        disk.sync_folder(origin_folder(folder, origin))
+    else:
+        LogWriter.create(disk, folder, key=key_from_seed(keys.log_seed), policy=policy)
 
 
 def check_is_local(disk: Disk, folder: str) -> None:

@@ -13,7 +13,8 @@ from core.limits import CONNECTION_IDLE_S, KIB, LINE_BYTES_PER_S_MIN
 from core.ports import Connection
 from wire.web import TEXT, WEB_BODY_MAX_BYTES, WEB_HEAD_MAX_BYTES, WebAnswer, WebRequest
 
-RECEIVE_BYTES = 64 * KIB
+# A head that comes in one piece may be so much longer than WEB_HEAD_MAX_BYTES.
+RECEIVE_BYTES = 16 * KIB
 _SERVER = "moorage"
 
 

@@ -13,7 +13,7 @@ from client.home import HeldRoster, Home, LedgerKeys
 from client.ledger import log_origin
 from client.service import create_service, service_keys
 from core.identity import key_from_seed
-from core.ports import Address, Connection, Ports
+from core.ports import Address, Connection, Disk, Ports
 from daemon.eventlog import EventLog
 from daemon.ledger import LedgerPeer
 from daemon.settings import LogSettings
@@ -60,8 +60,8 @@ class Member:
             service=self.keys,
         )
 
-    def create(self, ports: Ports, folder: str) -> None:
-        create_service(ports.disk, folder, self.origin, self.keys)
+    def create(self, disk: Disk, folder: str) -> None:
+        create_service(disk, folder, self.origin, self.keys)
 
     async def run(self, ports: Ports, folder: str, roster_file: bytes) -> None:
         """Serve and operate until cancelled."""

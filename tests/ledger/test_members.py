@@ -43,7 +43,7 @@ class Consortium:
 def program_of(member: Member, roster_file: bytes) -> Program:
     async def program(ports: Ports) -> None:
         if ports.disk.stat(f"{HOME}/ledger/log") is None:
-            member.create(ports, HOME)
+            member.create(ports.disk, HOME)
         await member.run(ports, HOME, roster_file)
 
     return program

@@ -41,7 +41,8 @@ def mldsa44_available() -> bool:
     return True
 
 
-def _ed25519_message(text: str, time_s: int) -> bytes:
+def cosigned_message(text: str, time_s: int) -> bytes:
+    """What an Ed25519 cosigner signs: the checkpoint's text behind the time."""
     return f"cosignature/v1\ntime {time_s}\n{text}".encode()
 
 
@@ -86,7 +87,7 @@ class Ed25519CosignatureVerifier:
 
     def check(self, text: str, blob: bytes) -> int:
         time_s, signature = _split_time(self.key, blob)
-        verify_ed25519(self.key, signature, _ed25519_message(text, time_s))
+        verify_ed25519(self.key, signature, cosigned_message(text, time_s))
         return time_s
 
 
@@ -123,7 +124,7 @@ class Ed25519Cosigner:
 
     def sign(self, text: str, *, time_s: int) -> Signature:
         """``text`` is a checkpoint's."""
-        signature = self._private.sign(_ed25519_message(text, time_s))
+        signature = self._private.sign(cosigned_message(text, time_s))
         return Signature(self.key.name, self.key.key_id, _stamp(time_s) + signature)
 
 

@@ -119,6 +119,11 @@ def _climb(index: int, last: int, proof: Sequence[bytes]) -> Iterator[tuple[byte
         raise CorruptError("proof: shorter than the tree is high")
 
 
+def inclusion_steps(index: int, size: int, proof: Sequence[bytes]) -> tuple[tuple[bytes, bool], ...]:
+    """Each sibling on the way from leaf ``index`` to the root, and whether it is the left one. Raises CorruptError."""
+    return tuple(_climb(index, size - 1, proof))
+
+
 def check_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> None:
     """Raises CorruptError unless ``leaf`` (a leaf *hash*) stands at ``index`` in the tree of ``size`` and ``root``."""
     if not 0 <= index < size:

@@ -121,10 +121,14 @@ def _add_object_commands(add: _Add) -> None:
     _object(listing, optional=True)
     receipt = add("receipt", "print an object's receipt: a proof that needs no network, no home and no peer")
     _object(receipt)
+    receipt.add_argument("--bundle", metavar="FILE.zip", help="write all that a court needs into one zip file instead")
+    receipt.add_argument("--tsa", metavar="URL", help="with --bundle: have an RFC 3161 authority stamp the checkpoint")
+    receipt.add_argument("--tsa-certificates", metavar="FILE", help="PEM of the authority's chain, put into the bundle")
     check = add("check-receipt", "verify a receipt, and files against it, with nothing else at hand")
-    check.add_argument("file", metavar="FILE", help="the receipt ('-': standard input)")
+    check.add_argument("file", metavar="FILE", help="the receipt or proof bundle ('-': standard input)")
     check.add_argument("--against", metavar="PATH", help="the restored files, to compare with what was stored")
     check.add_argument("--pool", metavar="ID", help="the pool id that the receipt must belong to")
+    check.add_argument("--tsa-certificates", metavar="FILE", help="PEM of the time stamping authority to believe")
 
 
 def _add_care_commands(add: _Add) -> None:

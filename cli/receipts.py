@@ -15,7 +15,7 @@ from cli.clients import client_of
 from cli.output import print_json, print_lines
 from client.receipts import CheckedDocument, check_document, differences, make_document
 from core.encoding import Value
-from core.errors import EXIT_INTEGRITY, EXIT_OK, ReceiptError, SourceError
+from core.errors import EXIT_INTEGRITY, EXIT_OK, ReceiptError, SourceError, UsageError
 from core.ids import PoolId
 from core.limits import MIB
 from core.listing import Entry, Kind, RelativePath
@@ -26,6 +26,13 @@ DIFFERENCES_SHOWN = 20
 
 
 def run_receipt(arguments: argparse.Namespace) -> int:
+    if arguments.bundle:
+        # Loaded here, not above: most receipts are no bundles.
+        from cli.bundle import write_bundle
+
+        return write_bundle(arguments)
+    if arguments.tsa or arguments.tsa_certificates:
+        raise UsageError("--tsa and --tsa-certificates belong to --bundle")
     print_lines([trio.run(_document, arguments)])
     return EXIT_OK
 
@@ -37,18 +44,24 @@ async def _document(arguments: argparse.Namespace) -> str:
 
 def run_check_receipt(arguments: argparse.Namespace) -> int:
     """Raises the error that makes a receipt invalid: its exit status is 4."""
-    checked = check_document(
-        _read(arguments.file), pinned_pool=PoolId.parse(arguments.pool) if arguments.pool else None
-    )
+    data, pool = _read(arguments.file), PoolId.parse(arguments.pool) if arguments.pool else None
+    stamped: dict[str, Value] = {}
+    if data.startswith(b"PK"):
+        from cli.bundle import read_bundle
+
+        checked, stamped = read_bundle(arguments, data, pool)
+    else:
+        checked = check_document(data, pinned_pool=pool)
     wrong = _compare(checked, arguments.against) if arguments.against else []
-    value = _value(checked)
+    value = _value(checked) | stamped
     if arguments.against:
         value |= {"against": arguments.against, "differences": list(wrong)}
     value["valid"] = not wrong
     if arguments.json:
         print_json(value)
     else:
-        print_lines([*_lines(checked, arguments.against, wrong), *(f"  {line}" for line in wrong[:DIFFERENCES_SHOWN])])
+        lines = [*_lines(checked, arguments.against, wrong), *(f"  {line}" for line in wrong[:DIFFERENCES_SHOWN])]
+        print_lines([*lines, *([f"  {stamped['time_stamp_words']!s}"] if stamped else [])])
     return EXIT_INTEGRITY if wrong else EXIT_OK
 
 

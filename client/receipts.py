@@ -41,8 +41,33 @@ def _pack(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """What a receipt document or a proof bundle is made of, each as it lies in files."""
+
+    object: ObjectId
+    receipt: bytes
+    manifest: bytes
+    listing: bytes
+    salt: bytes
+
+
 async def make_document(client: Client, object_id: ObjectId) -> str:
-    """The receipt document of an object: from the home where it is there, else from the holders.
+    """The receipt document of an object. Raises as ``gather_papers``."""
+    papers = await gather_papers(client, object_id)
+    document = {
+        "format": FORMAT,
+        "object": str(object_id),
+        "receipt": _pack(papers.receipt),
+        "manifest": _pack(papers.manifest),
+        "listing": _pack(papers.listing),
+        "salt": _pack(papers.salt),
+    }
+    return json.dumps(document, indent=1)
+
+
+async def gather_papers(client: Client, object_id: ObjectId) -> Papers:
+    """What proves an object, checked: from the home where it is there, else from the holders.
 
     Raises UnknownObjectError, NotEnoughSharesError (the file list), ReceiptError.
     """
@@ -55,16 +80,10 @@ async def make_document(client: Client, object_id: ObjectId) -> str:
         receipt_file = await _fetch_receipt_file(client, object_id)
     reader = ObjectReader(client, object_id, parse_manifest(manifest_file, expected=object_id))
     index = await reader.read_index()
-    document = {
-        "format": FORMAT,
-        "object": str(object_id),
-        "receipt": _pack(receipt_file),
-        "manifest": _pack(manifest_file),
-        "listing": _pack(encode_listing(index.entries)),
-        "salt": _pack(listing_salt(reader.index_key())),
-    }
-    check_document(json.dumps(document).encode(), pinned_pool=client.home.roster.pool)
-    return json.dumps(document, indent=1)
+    listing = encode_listing(index.entries)
+    papers = Papers(object_id, receipt_file, manifest_file, listing, listing_salt(reader.index_key()))
+    check_papers(papers, pinned_pool=client.home.roster.pool)
+    return papers
 
 
 async def _fetch_receipt_file(client: Client, object_id: ObjectId) -> bytes:
@@ -112,16 +131,24 @@ def check_document(data: bytes, *, pinned_pool: PoolId | None) -> CheckedDocumen
         receipt = parse_receipt(data)
         return CheckedDocument(check_receipt(receipt, pinned_pool=pinned_pool), None)
     document = _parse_document(data)
-    receipt = parse_receipt(_field(document, "receipt"))
-    manifest_file = _field(document, "manifest")
-    statement = check_receipt(receipt, manifest_file=manifest_file, pinned_pool=pinned_pool)
-    manifest = parse_manifest(manifest_file, expected=statement.object)
-    listing, salt = _field(document, "listing"), _field(document, "salt")
-    if len(salt) != DIGEST_BYTES or listing_commitment(salt, listing) != manifest.listing:
-        raise ReceiptError("receipt document: its file list is not the one that the manifest commits to")
-    if document.get("object") != str(statement.object):
+    fields = [_field(document, name) for name in ("receipt", "manifest", "listing", "salt")]
+    papers = Papers(parse_receipt(fields[0]).object, *fields)
+    checked = check_papers(papers, pinned_pool=pinned_pool)
+    if document.get("object") != str(checked.statement.object):
         raise ReceiptError("receipt document: it names another object than its receipt")
-    return CheckedDocument(statement, parse_listing(listing))
+    return checked
+
+
+def check_papers(papers: Papers, *, pinned_pool: PoolId | None) -> CheckedDocument:
+    """Verify a receipt with its manifest and opened file list. Raises as ``check_document``."""
+    receipt = parse_receipt(papers.receipt)
+    statement = check_receipt(receipt, manifest_file=papers.manifest, pinned_pool=pinned_pool)
+    manifest = parse_manifest(papers.manifest, expected=statement.object)
+    if len(papers.salt) != DIGEST_BYTES or listing_commitment(papers.salt, papers.listing) != manifest.listing:
+        raise ReceiptError("receipt: its file list is not the one that the manifest commits to")
+    if papers.object != statement.object:
+        raise ReceiptError("receipt: it is about another object")
+    return CheckedDocument(statement, parse_listing(papers.listing))
 
 
 def differences(expected: Sequence[Entry], found: Sequence[Entry]) -> list[str]:

@@ -127,18 +127,13 @@ def print_bytes(entries: int) -> None:
                 kind = "leaf index"
             parts[kind] += size
     per_study = (parts["entries"] + parts["hash tiles"] + parts["leaf index"]) / entries
-    print(
-        f"{entries} studies of {STUDY_BYTES / 1e6:.0f} MB in one log, partial tiles collected; bytes per study and copy:"
-    )
+    print(f"{entries} studies of {STUDY_BYTES / 1e6:.0f} MB in one log, partial tiles collected; per study and copy:")
     for kind, size in parts.items():
-        words = (
-            f"{size / entries:8.1f} B" if kind != "stage, checkpoint" else f"{size:8d} B in all, whatever the number"
-        )
-        print(f"  {kind:<18}{words}")
+        grows = kind != "stage, checkpoint"
+        print(f"  {kind:<18}{size / entries:8.1f} B" if grows else f"  {kind:<18}{size:8d} B in all, however many")
     verdict = "below" if per_study < LEDGER_BAR_BYTES else "NOT below"
-    print(
-        f"  {'together':<18}{per_study:8.1f} B: {verdict} the bar of {LEDGER_BAR_BYTES} B; 4 copies {4 * per_study:.0f} B"
-    )
+    print(f"  {'together':<18}{per_study:8.1f} B: {verdict} the bar of {LEDGER_BAR_BYTES} B")
+    print(f"  {'in four copies':<18}{4 * per_study:8.1f} B")
 
 
 def roster_of(policies: Sequence[str]) -> bytes:
@@ -203,7 +198,7 @@ def print_work() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--entries", type=int, default=16_384, help="studies in the log (default 16384)")
+    parser.add_argument("--entries", type=int, default=20_480, help="studies in the log (default 20480)")
     arguments = parser.parse_args()
     entries = max(TILE_WIDTH, arguments.entries // TILE_WIDTH * TILE_WIDTH)
     print_bytes(entries)

@@ -59,7 +59,7 @@ def _head(statement: ReceiptStatement) -> Iterator[str]:
     yield "技术性质：由多家机构联署的公开可验证日志（联盟账本），不是“区块链”。"
     yield "It proves: before that time the owner had put the object's manifest, with a digest of each file, into its"
     yield "log, and the witnesses named above cosigned it; any later change shows. It does not prove that the content"
-    yield "was true before, nor what it means. It is a consortium ledger that institutions cosign, no blockchain."
+    yield "was true before, nor what it means. It is a ledger cosigned by several institutions, no blockchain."
     yield ""
     yield "信任的起点：请将 openssl/*.pem 与各机构公布的公钥核对，并将联盟编号与其公布的编号核对。"
     yield "Where trust begins: compare openssl/*.pem with the keys that the institutions publish, and the pool's id"

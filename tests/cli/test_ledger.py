@@ -19,6 +19,7 @@ from client.provision import Provisioner
 from host.chance import RealChance
 from host.clock import RealClock
 from host.disk import RealDisk
+from tests.authority import authority, openssl
 
 Capture = pytest.CaptureFixture[str]
 
@@ -224,3 +225,21 @@ def test_a_fork_on_a_web_server_ends_in_evidence_that_verifies_elsewhere(
     other.write_text((folder / "policy").read_text() + "# another\n")
     assert "not the one in" in said(capsys, *stranger, "--policy", str(other), expect=4)
     assert "ALARM (it stands)" in said(capsys, "ledger", "watch", "--once", str(home), expect=4)
+
+
+def test_a_checkpoint_is_stamped_by_an_authority_and_checked_by_openssl(
+    home: Path, report: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    pytest.importorskip("rfc3161_client")
+    said(capsys, "anchor", str(report))
+    folder = tmp_path / "stamped"
+    with authority(tmp_path / "office") as office:
+        words = ("ledger", "stamp", "--tsa", office.url, "--to", str(folder))
+        assert "was not checked" in said(capsys, *words)
+        value = told(capsys, *words, "--tsa-certificates", str(office.certificates))
+        assert value["time_stamp"]["believed"] is True
+        wrong = said(capsys, *words, "--tsa-certificates", str(office.other), expect=4)
+        assert "time stamp" in wrong
+        openssl_words = ("ts", "-verify", "-data", "checkpoint", "-in", "checkpoint.tsr", "-CAfile")
+        openssl(folder, *openssl_words, str(office.certificates), "-untrusted", str(office.certificates))
+    assert "127.0.0.1" in said(capsys, *words, expect=75)

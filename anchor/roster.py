@@ -1,16 +1,19 @@
 """The roster: who belongs to the pool, signed by the pool's key.
 
 It lists each organisation's certificate issuer, manifest key, sealing key and log, and the addresses where a
-newcomer may knock first. Format: docs/format.md, "Roster".
+newcomer may knock first. Version 1, signed by one key, is that of a pool in one hand; version 2 is a consortium's,
+whose members sign each version by threshold (``anchor.rosterfile``, ``anchor.rootchain``). Format: docs/format.md,
+"Roster".
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from anchor.organisation import Organisation, Roster
+from anchor.rosterfile import is_roster_file, parse_roster_file, roster_of
 from core.encoding import Value, decode, encode
 from core.errors import MalformedError, NewerVersionError
 from core.identity import (
@@ -20,11 +23,12 @@ from core.identity import (
     NAME_MAX_CHARACTERS,
     public_bytes,
 )
-from core.ids import PoolId
 from core.limits import ROSTER_MAX_BYTES
 from core.ports import Address
 from core.schema import Fields
 from core.signing import check_signature, sign
+
+__all__ = ["Organisation", "Roster", "parse_roster", "read_roster", "sign_roster"]
 
 ROSTER_VERSION = 1
 ROSTER_DOMAIN = "moorage 2026 roster v1"
@@ -33,46 +37,6 @@ ORGANISATIONS_MAX = 64
 SEEDS_MAX = 64
 SEALING_KEY_MAX_BYTES = 2048
 POLICY_MAX_CHARACTERS = 16_384
-
-
-@dataclass(frozen=True, slots=True)
-class Organisation:
-    """A hospital: its certificate issuer (DER), manifest key, HPKE sealing key and its log's policy.
-
-    ``policy`` is c2sp.org/tlog-policy text: the log's verification key, its witnesses and its quorum.
-    """
-
-    name: str
-    issuer: bytes
-    manifest_key: bytes
-    sealing_key: bytes
-    policy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Roster:
-    """A pool as its organisations signed it: who belongs to it, and where to knock first."""
-
-    pool_name: str
-    epoch: int
-    pool_key: bytes
-    organisations: tuple[Organisation, ...]
-    seeds: tuple[Address, ...]
-
-    @property
-    def pool(self) -> PoolId:
-        return PoolId.of_key(self.pool_key)
-
-    @property
-    def issuers(self) -> dict[str, bytes]:
-        return {organisation.name: organisation.issuer for organisation in self.organisations}
-
-    def organisation_of_key(self, manifest_key: bytes) -> Organisation | None:
-        """The organisation that signs manifests with this raw public key."""
-        for organisation in self.organisations:
-            if organisation.manifest_key == manifest_key:
-                return organisation
-        return None
 
 
 def _body(roster: Roster) -> bytes:
@@ -147,12 +111,33 @@ def _check_distinct(organisations: Sequence[Organisation]) -> None:
             raise MalformedError("roster: two organisations have one name or one manifest key")
 
 
-def parse_roster(data: bytes) -> Roster:
-    """A roster whose signature is by the key it names. Whether that is *our* pool's key, the caller compares.
+def parse_roster(data: bytes, *, now_s: float | None = None) -> Roster:
+    """A roster whose signatures hold: by the key it names (v1), or by the thresholds of every version up to it (v2).
+
+    Whether that is *our* pool, the caller compares. With ``now_s`` one that has expired by then is refused.
 
     Raises:
-        MalformedError, NewerVersionError, BadSignatureError
+        MalformedError, NewerVersionError, BadSignatureError, RosterError
     """
+    if not is_roster_file(data):
+        return _parse_first(data)
+    # Only who is told of a roster by others verifies it; its library is not loaded for anything else.
+    from anchor.rootchain import verify_chain
+
+    file = parse_roster_file(data)
+    verify_chain(file, now_s=now_s)
+    return roster_of(file)
+
+
+def read_roster(data: bytes) -> Roster:
+    """A roster of a home of ours, which was verified when the home accepted it: a changed byte shows, a forgery not.
+
+    Raises as ``parse_roster``.
+    """
+    return roster_of(parse_roster_file(data)) if is_roster_file(data) else _parse_first(data)
+
+
+def _parse_first(data: bytes) -> Roster:
     outer = Fields(decode(data, max_bytes=ROSTER_MAX_BYTES), what="roster file")
     body = outer.blob("body", max_bytes=ROSTER_MAX_BYTES)
     signature = outer.exact("signature", ED25519_SIGNATURE_BYTES)

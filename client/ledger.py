@@ -14,7 +14,7 @@ from anchor.log import Log
 from anchor.manifest import Manifest, object_id
 from anchor.note import Ed25519Signer
 from anchor.policy import make_policy
-from anchor.receipt import Receipt, check_receipt, encode_receipt, parse_receipt
+from anchor.receipt import check_receipt, encode_receipt, make_receipt, parse_receipt
 from anchor.witness import LocalWitness
 from client.context import Client
 from client.home import Home, LedgerKeys
@@ -89,7 +89,8 @@ async def anchor_manifest(client: Client, manifest: Manifest, manifest_file: byt
     Raises LedgerError, HomeError (the home's log is not the one on the roster).
     """
     home = client.home
-    organisation = home.roster.organisation_of_key(manifest.owner_key)
+    roster = home.roster
+    organisation = roster.organisation_of_key(manifest.owner_key)
     if organisation is None:
         raise HomeError("this home's organisation key is not on the pool's roster: ask for the current roster")
     leaf = manifest_leaf(
@@ -104,9 +105,11 @@ async def anchor_manifest(client: Client, manifest: Manifest, manifest_file: byt
 
     def append() -> bytes:
         anchored = open_log(client.ports.disk, home).append([leaf], now_s)[0]
-        receipt = Receipt(object_id(manifest_file), anchored.proof_file(), organisation.policy, home.roster_file)
+        receipt = make_receipt(object_id(manifest_file), anchored.proof_file(), home.roster_file, organisation)
         data = encode_receipt(receipt)
-        check_receipt(parse_receipt(data), manifest_file=manifest_file, pinned_pool=home.roster.pool)
+        check_receipt(
+            parse_receipt(data), manifest_file=manifest_file, pinned_pool=home.roster.pool, known_roster=roster
+        )
         return data
 
     return await client.ports.threads.disk(append)

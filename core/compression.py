@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import IntEnum
 
-from core.errors import CorruptError, NewerVersionError
+from core.errors import CorruptError, MalformedError, NewerVersionError
 from core.limits import CHUNK_BYTES, KIB
 from core.ports import Buffer
 
@@ -110,3 +110,20 @@ def decompress(codec: int, packed: Buffer, *, chunk_bytes: int) -> Buffer:
     if len(chunk) != chunk_bytes:
         raise CorruptError(f"chunk has {len(chunk)} bytes where {chunk_bytes} are expected")
     return chunk
+
+
+def pack_document(data: Buffer) -> bytes:
+    """A small document that is written once and kept for decades: packed as hard as can be."""
+    return zstd.compress(data, 19)
+
+
+def unpack_document(packed: Buffer, *, max_bytes: int) -> bytes:
+    """What ``pack_document`` packed. Raises MalformedError, also for what would be larger than ``max_bytes``."""
+    unpacker = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: max_bytes.bit_length()})
+    try:
+        data = unpacker.decompress(packed, max_length=max_bytes + 1)
+    except zstd.ZstdError as error:
+        raise MalformedError(f"not packed with Zstandard: {error}") from error
+    if not unpacker.eof or unpacker.unused_data or len(data) > max_bytes:
+        raise MalformedError(f"not one packed document of at most {max_bytes} bytes")
+    return data

@@ -133,6 +133,13 @@ class ReceiptError(MoorageError):
     exit_status = EXIT_INTEGRITY
 
 
+class RosterError(MoorageError):
+    """A roster is another pool's, replayed, expired, or a second history of a version. Nothing changes by it."""
+
+    code = "bad-roster"
+    exit_status = EXIT_INTEGRITY
+
+
 class NotEnoughSharesError(MoorageError):
     """Fewer good shares than needed could be read."""
 

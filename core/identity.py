@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from core.errors import PeerRefusedError
+from core.errors import MalformedError, PeerRefusedError
 from core.ids import PeerId
 from core.ports import Identity
 
@@ -85,6 +85,20 @@ def make_issuer(key: Ed25519PrivateKey, *, organisation: str, now: float, valid_
         .sign(key, None)
     )
     return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def check_issuer(certificate: bytes, organisation: str) -> None:
+    """Raises MalformedError unless this DER is a certificate that ``organisation`` signed itself, with Ed25519."""
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        parsed.verify_directly_issued_by(parsed)
+        constraints = parsed.extensions.get_extension_for_class(x509.BasicConstraints).value
+        named = [item.value for item in parsed.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+        sound = constraints.ca and isinstance(parsed.public_key(), Ed25519PublicKey) and named == [organisation]
+    except (*_BAD_DER, InvalidSignature, x509.ExtensionNotFound) as error:
+        raise MalformedError(f"issuer of {organisation!r}: not a self-signed certificate: {error}") from error
+    if not sound:
+        raise MalformedError(f"issuer of {organisation!r}: not an issuer's certificate of that organisation")
 
 
 def issue_certificate(

@@ -66,7 +66,7 @@ class PeerId(Digest):
 
 
 class PoolId(Digest):
-    """BLAKE3 of the key that signs the pool's roster."""
+    """BLAKE3 of the key that signs the pool's roster; in a consortium, of its first root metadata."""
 
     __slots__ = ()
 

@@ -97,6 +97,14 @@ class Fields:
             found.append(item)
         return tuple(found)
 
+    def byte_strings(self, key: str, *, max_items: int) -> tuple[bytes, ...]:
+        """A list of byte strings of any sizes."""
+        items = self.items(key, max_items=max_items)
+        found = tuple(item for item in items if isinstance(item, bytes))
+        if len(found) != len(items):
+            raise self._wrong(key, "is not a list of byte strings")
+        return found
+
     def texts(self, key: str, *, max_items: int, max_characters: int) -> tuple[str, ...]:
         found: list[str] = []
         for item in self.items(key, max_items=max_items):

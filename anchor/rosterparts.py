@@ -36,21 +36,27 @@ def check_version(fields: Fields) -> None:
         raise MalformedError(f"roster file: version {version} has another form")
 
 
+def ledger_row(organisation: Organisation) -> Value:
+    """An organisation as ``ledger`` has it. Every organisation of a consortium is a member."""
+    member = organisation.member
+    assert member is not None, organisation.name
+    return {
+        "name": organisation.name,
+        "manifest_key": organisation.manifest_key,
+        "admin_key": member.admin_key,
+        "log": [member.log_origin, member.log_key, member.log_url],
+        "witness": [member.witness_ed25519, digest_of(member.witness_mldsa44), member.witness_url],
+    }
+
+
+def members_row(organisation: Organisation) -> Value:
+    """An organisation as ``members`` has it."""
+    return {"issuer": organisation.issuer, "sealing_key": organisation.sealing_key}
+
+
 def encode_ledger(roster: Roster) -> bytes:
-    """The target ``ledger``. Raises nothing: every organisation of a consortium is a member."""
-    rows: list[Value] = []
-    for item in roster.organisations:
-        assert item.member is not None, item.name
-        member = item.member
-        rows.append(
-            {
-                "name": item.name,
-                "manifest_key": item.manifest_key,
-                "admin_key": member.admin_key,
-                "log": [member.log_origin, member.log_key, member.log_url],
-                "witness": [member.witness_ed25519, digest_of(member.witness_mldsa44), member.witness_url],
-            }
-        )
+    """The target ``ledger``."""
+    rows = [ledger_row(item) for item in roster.organisations]
     return encode({"v": CONSORTIUM_VERSION, "pool": roster.pool_name, "epoch": roster.epoch, "organisations": rows})
 
 
@@ -64,7 +70,7 @@ def witness_keys_of(roster: Roster) -> tuple[bytes, ...]:
 
 def encode_members(roster: Roster) -> bytes:
     """The target ``members``, in the order of ``ledger``."""
-    rows: list[Value] = [{"issuer": item.issuer, "sealing_key": item.sealing_key} for item in roster.organisations]
+    rows = [members_row(item) for item in roster.organisations]
     seeds: list[Value] = [[seed.host, seed.port] for seed in roster.seeds]
     return encode({"v": CONSORTIUM_VERSION, "epoch": roster.epoch, "organisations": rows, "seeds": seeds})
 

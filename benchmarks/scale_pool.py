@@ -23,7 +23,7 @@ from benchmarks.scale_growth import Count
 from benchmarks.scale_models import shards_per_peer
 from client.bootstrap import BOOTSTRAP_FILE
 from client.context import Client, open_client
-from client.home import Home, LedgerKeys
+from client.home import HeldRoster, Home, LedgerKeys
 from client.status import PeerStatus, pool_status, view_peers
 from core.durable import write_file
 from core.encoding import encode
@@ -78,7 +78,7 @@ def make_home(folder: str = FOLDER) -> Home:
     roster, roster_file = make_roster()
     who = person("client", role="client")
     identity = read_certificate(who.certificate, ISSUERS, now=START)[0]
-    return Home(folder, roster, roster_file, identity, who.key, LedgerKeys(bytes(32), bytes(32)), None)
+    return Home(folder, HeldRoster(roster, roster_file), identity, who.key, LedgerKeys(bytes(32), bytes(32)), None)
 
 
 class LightPeer:

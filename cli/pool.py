@@ -23,7 +23,8 @@ from client.provision import Provisioner, is_pool_made
 from core.durable import write_file
 from core.encoding import Value
 from core.errors import EXIT_OK, EXIT_PARTIAL, HomeError, MoorageError, NotEnoughPeersError, UsageError
-from daemon.node import ADDRESS_FILE, LOCK_FILE, PID_FILE
+from daemon.node import ADDRESS_FILE, PID_FILE
+from daemon.onedaemon import LOCK_FILE
 from erasure.scheme import Scheme
 from host.chance import RealChance
 from host.clock import RealClock

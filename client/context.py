@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from client.bootstrap import first_addresses, last_met, remember_addresses
+from client.follow import Follower
 from client.home import Home
 from client.memory import ClientMemory
 from client.peers import Peers
@@ -81,7 +82,9 @@ class Client:
 async def open_client(ports: Ports, home: Home) -> AsyncGenerator[Client]:
     """A client over ``ports``; closes its connections at the end."""
     async with open_crew() as crew:
-        peers = Peers(ports.net, crew, home.hello)
+        follower = Follower(ports, home, crew)
+        peers = Peers(ports.net, crew, home.hello, heard=follower.heard)
+        follower.use(peers)
         dht = Dht(
             me=None,
             messenger=peers,

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from anchor.roster import Roster, parse_roster
+from anchor.roster import Roster, read_roster
 from core.errors import HomeError, MoorageError
 from core.identity import key_from_seed, public_bytes, read_certificate
 from core.ports import Clock, Disk, Identity
@@ -26,6 +26,9 @@ SEALING_FILE = "keys/sealing.seed"
 CONVERGENCE_FILE = "keys/convergence.secret"
 LOG_FILE = "keys/log.seed"
 WITNESS_FILE = "keys/witness.seed"
+# Of an organisation's ledger peer in a consortium: it operates its organisation's log and witnesses those of others.
+SERVICE_LOG_FILE = "keys/ledger-log.seed"
+SERVICE_WITNESS_FILE = "keys/ledger-witness.seed"
 # Where commands and the daemon write files before these get their names; see ``core.durable.clear_workshop``.
 WORKSHOP_FOLDER = "state/parts"
 FILE_MAX_BYTES = 1024 * 1024
@@ -49,17 +52,39 @@ class LedgerKeys:
     witness_seed: bytes
 
 
+class HeldRoster:
+    """The roster that a home goes by. A later one takes its place while daemon or command run (``client.rosters``)."""
+
+    __slots__ = ("file", "roster")
+
+    def __init__(self, roster: Roster, file: bytes) -> None:
+        self.roster = roster
+        self.file = file
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A home that was read and found whole. ``organisation`` is None in a peer's home."""
+    """A home that was read and found whole. ``organisation`` is None in a peer's home.
+
+    ``service``: what makes it its organisation's ledger peer in a consortium.
+    """
 
     folder: str
-    roster: Roster
-    roster_file: bytes
+    held: HeldRoster
     identity: Identity
     tls_key: Ed25519PrivateKey
     ledger: LedgerKeys
     organisation: OrganisationKeys | None
+    service: LedgerKeys | None = None
+
+    @property
+    def roster(self) -> Roster:
+        """As of now: ask again rather than keep it."""
+        return self.held.roster
+
+    @property
+    def roster_file(self) -> bytes:
+        return self.held.file
 
     def path(self, *parts: str) -> str:
         return os.path.join(self.folder, *parts)
@@ -139,6 +164,20 @@ def _not_on_roster(folder: str, name: str, organisation: str) -> HomeError:
     )
 
 
+def _check_whole(roster: Roster) -> None:
+    if not roster.is_whole:
+        raise HomeError("this is a receipt's roster, which says nothing of how to reach the members")
+
+
+def _load_service(disk: Disk, folder: str) -> LedgerKeys | None:
+    if disk.stat(os.path.join(folder, SERVICE_LOG_FILE)) is None:
+        return None
+    return LedgerKeys(
+        log_seed=read_home_file(disk, folder, SERVICE_LOG_FILE, exact_bytes=KEY_BYTES),
+        witness_seed=read_home_file(disk, folder, SERVICE_WITNESS_FILE, exact_bytes=KEY_BYTES),
+    )
+
+
 def load_home(disk: Disk, folder: str, clock: Clock) -> Home:
     """Read a home.
 
@@ -149,7 +188,8 @@ def load_home(disk: Disk, folder: str, clock: Clock) -> Home:
     folder = os.path.abspath(folder)
     roster_file = read_home_file(disk, folder, ROSTER_FILE)
     try:
-        roster = parse_roster(roster_file)
+        roster = read_roster(roster_file)
+        _check_whole(roster)
     except MoorageError as error:
         raise HomeError(f"{folder}/{ROSTER_FILE}: {error}") from error
     tls_key = _load_tls_key(disk, folder)
@@ -159,8 +199,7 @@ def load_home(disk: Disk, folder: str, clock: Clock) -> Home:
         organisation = _load_organisation(disk, folder, roster, identity)
     return Home(
         folder=folder,
-        roster=roster,
-        roster_file=roster_file,
+        held=HeldRoster(roster, roster_file),
         identity=identity,
         tls_key=tls_key,
         ledger=LedgerKeys(
@@ -168,4 +207,5 @@ def load_home(disk: Disk, folder: str, clock: Clock) -> Home:
             witness_seed=read_home_file(disk, folder, WITNESS_FILE, exact_bytes=KEY_BYTES),
         ),
         organisation=organisation,
+        service=_load_service(disk, folder),
     )

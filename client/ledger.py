@@ -39,8 +39,8 @@ def origin_of(home: Home) -> str:
     return log_origin(home.roster.pool_name, home.identity.organisation, home.identity.name if is_peer else "")
 
 
-def _cosigners(origin: str, witness_seed: bytes) -> list[Cosigner]:
-    """The local witness signs with Ed25519 and, where the library has it, with ML-DSA-44 too."""
+def cosigners_of(origin: str, witness_seed: bytes) -> list[Cosigner]:
+    """A witness signs with Ed25519 and, where the library has it, with ML-DSA-44 too. It is named after its log."""
     name = f"{origin}/witness"
     ed25519 = key_from_seed(derived_digest("moorage 2026 witness ed25519 seed v1", witness_seed))
     cosigners: list[Cosigner] = [Ed25519Cosigner(name, ed25519)]
@@ -53,14 +53,14 @@ def _cosigners(origin: str, witness_seed: bytes) -> list[Cosigner]:
 def policy_of(origin: str, log_seed: bytes, witness_seed: bytes) -> str:
     """c2sp.org/tlog-policy text: this log, with its one local witness."""
     signer = Ed25519Signer(origin, key_from_seed(log_seed))
-    return make_policy(signer.key.vkey, [cosigner.key.vkey for cosigner in _cosigners(origin, witness_seed)])
+    return make_policy(signer.key.vkey, [cosigner.key.vkey for cosigner in cosigners_of(origin, witness_seed)])
 
 
 def create_log(disk: Disk, folder: str, origin: str, keys: LedgerKeys, *, now_s: int) -> None:
     """Begin the log of a new home. Blocks; raises LedgerError when there is one."""
     key = key_from_seed(keys.log_seed)
     logs = {origin: [Ed25519Signer(origin, key).key]}
-    witness = LocalWitness.create(disk, f"{folder}/{WITNESS_FOLDER}", _cosigners(origin, keys.witness_seed), logs)
+    witness = LocalWitness.create(disk, f"{folder}/{WITNESS_FOLDER}", cosigners_of(origin, keys.witness_seed), logs)
     policy = policy_of(origin, keys.log_seed, keys.witness_seed)
     Log.create(disk, f"{folder}/{LOG_FOLDER}", key=key, policy=policy, witnesses=[witness], now_s=now_s)
 
@@ -70,7 +70,7 @@ def open_log(disk: Disk, home: Home) -> Log:
     origin = origin_of(home)
     key = key_from_seed(home.ledger.log_seed)
     logs = {origin: [Ed25519Signer(origin, key).key]}
-    cosigners = _cosigners(origin, home.ledger.witness_seed)
+    cosigners = cosigners_of(origin, home.ledger.witness_seed)
     witness = LocalWitness.open(disk, home.path(WITNESS_FOLDER), cosigners, logs)
     policy = _policy_on_roster(home) or policy_of(origin, home.ledger.log_seed, home.ledger.witness_seed)
     return Log.open(disk, home.path(LOG_FOLDER), key=key, policy=policy, witnesses=[witness])

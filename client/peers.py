@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import trio
 
+from client.lines import Greetings, Line, Search
 from client.patience import Patience
 from client.session import OnBug, Session
 from core.errors import MoorageError, PeerRefusedError, PeerUnavailableError
@@ -28,51 +28,29 @@ RETURN_POLL_S = 0.25
 KNOCK_S = 1.0
 
 
-@dataclass(slots=True)
-class _Line:
-    """What is known of the way to one address: a session, a dial in progress, or a recent failure."""
-
-    lock: trio.Lock = field(default_factory=trio.Lock)
-    session: Session | None = None
-    greeting_s: float = 0.0
-    dialled_at: float | None = None
-    """Since when it is being dialled."""
-    failed_at: float = float("-inf")
-    failure: MoorageError | None = None
-
-
-@dataclass(slots=True)
-class _Search:
-    """For a peer that is not where it was."""
-
-    lock: trio.Lock = field(default_factory=trio.Lock)
-    ended_at: float = float("-inf")
-
-
-@dataclass(slots=True)
-class _Greetings:
-    """How many of the peers that are dialled have neither answered nor failed; ``news`` tells when one did."""
-
-    left: int
-    news: trio.Event = field(default_factory=trio.Event)
-
-
 class Peers:
     """Sessions by address and by peer. Lives inside the nursery that is given; closes with it.
 
-    ``on_bug``: see ``Session``.
+    ``on_bug``: see ``Session``. ``heard`` is told the roster's epoch of everybody who greets.
     """
 
     def __init__(
-        self, net: Net, nursery: trio.Nursery, hello: Callable[[], Hello], *, on_bug: OnBug | None = None
+        self,
+        net: Net,
+        nursery: trio.Nursery,
+        hello: Callable[[], Hello],
+        *,
+        on_bug: OnBug | None = None,
+        heard: Callable[[Identity, int], None] | None = None,
     ) -> None:
         self._net = net
         self._nursery = nursery
         self._hello = hello
         self._on_bug = on_bug
-        self._lines: dict[Address, _Line] = {}
+        self._heard = heard
+        self._lines: dict[Address, Line] = {}
         self._addresses: dict[PeerId, Address] = {}
-        self._searches: dict[PeerId, _Search] = {}
+        self._searches: dict[PeerId, Search] = {}
         self._greeters = trio.CapacityLimiter(DIALS_AT_ONCE)
         self._dht: Dht | None = None
 
@@ -84,18 +62,18 @@ class Peers:
         """Dial these peers there, where nothing better is known: whoever answers still has to be the peer."""
         self._addresses = {**addresses, **self._addresses}
 
-    def greet(self, peers: Iterable[PeerId]) -> _Greetings:
+    def greet(self, peers: Iterable[PeerId]) -> Greetings:
         """Begin to dial those of them whose address is known, all at once, and wait for none.
 
         Whoever needs one of them later finds the session there, or on its way.
         """
         known = [(self._addresses[peer], peer) for peer in peers if peer in self._addresses]
-        greetings = _Greetings(len(known))
+        greetings = Greetings(len(known))
         for address, peer in known:
             self._nursery.start_soon(self._greet_one, address, peer, greetings)
         return greetings
 
-    async def _greet_one(self, address: Address, peer: PeerId, greetings: _Greetings) -> None:
+    async def _greet_one(self, address: Address, peer: PeerId, greetings: Greetings) -> None:
         with suppress(MoorageError):
             async with self._greeters:
                 await self._session_at(address, peer)
@@ -162,7 +140,7 @@ class Peers:
         async def dial(record: PeerRecord) -> None:
             nonlocal ask_at
             async with limiter:
-                with waiting.since(self._lines.setdefault(record.address, _Line()).dialled_at), suppress(MoorageError):
+                with waiting.since(self._lines.setdefault(record.address, Line()).dialled_at), suppress(MoorageError):
                     await self._session_at(record.address, record.identity.peer)
                     self._addresses[record.identity.peer] = record.address
                     answered[record.identity.peer] = record
@@ -198,7 +176,7 @@ class Peers:
         there: dict[PeerId, bool] = {}
 
         async def knock(record: PeerRecord) -> None:
-            self._lines.setdefault(record.address, _Line()).failed_at = float("-inf")
+            self._lines.setdefault(record.address, Line()).failed_at = float("-inf")
             with trio.move_on_after(KNOCK_S):
                 try:
                     await self._session_at(record.address, record.identity.peer)
@@ -218,7 +196,7 @@ class Peers:
         """Remember that ``peer`` just failed, so that the next caller does not wait for it too."""
         address = self._addresses.get(peer)
         if address is not None:
-            line = self._lines.setdefault(address, _Line())
+            line = self._lines.setdefault(address, Line())
             line.failed_at, line.failure = trio.current_time(), failure
 
     def forgive(self) -> None:
@@ -263,7 +241,7 @@ class Peers:
 
     async def _moved(self, peer: PeerId, old: Address) -> Address | None:
         """Where else the peer is now; None when nowhere, or when that was found out a moment ago."""
-        search = self._searches.setdefault(peer, _Search())
+        search = self._searches.setdefault(peer, Search())
         async with search.lock:
             known = self._addresses.get(peer, old)
             if known != old:
@@ -284,7 +262,7 @@ class Peers:
         return None if record is None else record.address
 
     async def _session_at(self, address: Address, expect: PeerId | None) -> Session:
-        line = self._lines.setdefault(address, _Line())
+        line = self._lines.setdefault(address, Line())
         async with line.lock:
             if line.session is None or not line.session.usable:
                 # Whoever knocks without expecting anyone is looking for peers that may just have come up.
@@ -314,4 +292,15 @@ class Peers:
         await self._nursery.start(session.serve)
         if session.failure is not None:
             raise session.failure
+        if self._heard is not None:
+            self._heard(session.remote, session.remote_epoch)
         return session, trio.current_time() - began_s
+
+    def dismiss(self, organisations: Collection[str], peers: Collection[PeerId]) -> None:
+        """End the sessions to members of these organisations, and forget where ``peers`` are."""
+        for peer in peers:
+            self._addresses.pop(peer, None)
+        for line in self._lines.values():
+            if line.session is not None and line.session.remote.organisation in organisations:
+                name = line.session.remote.organisation
+                line.session.end(PeerRefusedError(f"{name} is not on the roster any more, or has another issuer"))

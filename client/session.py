@@ -13,8 +13,9 @@ from typing import TypeAlias
 
 import trio
 
+from client.greeting import check_greeting
 from client.tasks import first_error
-from core.errors import MoorageError, PeerRefusedError, PeerUnavailableError, ProtocolError
+from core.errors import MoorageError, PeerUnavailableError
 from core.limits import (
     FRAME_BODY_MAX_BYTES,
     HANDSHAKE_DEADLINE_S,
@@ -26,7 +27,7 @@ from core.limits import (
 )
 from core.ports import Connection, Identity
 from wire.frames import FrameParser, frame_prefix
-from wire.messages import MESSAGE_ID_MAX, PROTOCOL_VERSION, Failure, Hello, Message, Ping, message_head, parse_message
+from wire.messages import MESSAGE_ID_MAX, Failure, Hello, Message, Ping, message_head, parse_message
 
 # Frames waiting for the socket: enough to keep it busy, few enough to bound memory (2 MiB).
 SEND_QUEUE_FRAMES = 1
@@ -111,6 +112,9 @@ class Session:
         self.remote: Identity = connection.remote
         self.failure: MoorageError | None = None
         self.hung = False
+        self.remote_epoch = 0
+        """Of the roster that the other side goes by, as it greeted."""
+        self._scope = trio.CancelScope()
         self._greeted = False
         self._connection = connection
         self._on_bug = on_bug
@@ -141,15 +145,8 @@ class Session:
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Greet, then carry requests until the connection ends. Never raises: ``failure`` says why it ended."""
         try:
-            with trio.fail_after(HANDSHAKE_DEADLINE_S):
-                parser = await self._greet()
-            self._greeted = True
-            task_status.started()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._send_all)
-                nursery.start_soon(self._watch)
-                await self._receive_all(parser)
-                nursery.cancel_scope.cancel()
+            with self._scope:
+                await self._serve(task_status)
         except* trio.TooSlowError:
             self._fail(PeerUnavailableError(f"{self.remote.name} does not answer"))
         except* MoorageError as group:
@@ -164,6 +161,22 @@ class Session:
                 task_status.started()
             with trio.move_on_after(1.0, shield=True):
                 await self._connection.aclose()
+
+    async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
+        with trio.fail_after(HANDSHAKE_DEADLINE_S):
+            parser = await self._greet()
+        self._greeted = True
+        task_status.started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send_all)
+            nursery.start_soon(self._watch)
+            await self._receive_all(parser)
+            nursery.cancel_scope.cancel()
+
+    def end(self, why: MoorageError) -> None:
+        """Have nothing to do with the other side any more."""
+        self._fail(why)
+        self._scope.cancel()
 
     async def request(self, message: Message, *, deadline_s: float = REQUEST_DEADLINE_S) -> Message:
         """The peer's answer.
@@ -232,7 +245,7 @@ class Session:
             if not count:
                 raise PeerUnavailableError(f"{self.remote.name} closed the connection without a greeting")
             for frame in parser.took(count):
-                _check_greeting(parse_message(frame)[1], self._hello, self.remote)
+                self.remote_epoch = check_greeting(parse_message(frame)[1], self._hello, self.remote)
                 return parser
 
     async def _write(self, number: int, message: Message) -> None:
@@ -301,20 +314,3 @@ class Session:
             self._outbox.send_nowait((0, Ping()))
             return True
         return False
-
-
-def _check_greeting(message: Message, ours: Hello, remote: Identity) -> None:
-    match message:
-        case Failure():
-            raise message.error()
-        case Hello() if message.pool != ours.pool:
-            raise PeerRefusedError(f"{remote.name} belongs to another pool ({message.pool.short})")
-        case Hello() if message.version != PROTOCOL_VERSION:
-            raise PeerRefusedError(
-                f"{remote.name} speaks protocol {message.version}, this release {PROTOCOL_VERSION}: "
-                "upgrade the older one"
-            )
-        case Hello():
-            return
-        case _:
-            raise ProtocolError(f"{remote.name} did not greet")

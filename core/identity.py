@@ -29,7 +29,8 @@ NAME_MAX_CHARACTERS = 64
 _BAD_DER = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, UserWarning)
 
 
-Role = Literal["peer", "client"]
+# A guest is an organisation that was invited: all that it may do is ask to be taken in.
+Role = Literal["peer", "client", "guest"]
 
 
 def key_from_seed(seed: bytes) -> Ed25519PrivateKey:
@@ -156,7 +157,7 @@ def _one(name: x509.Name, oid: x509.ObjectIdentifier) -> str:
 
 def _role(text: str) -> Role:
     match text:
-        case "peer" | "client":
+        case "peer" | "client" | "guest":
             return text
         case _:
             raise PeerRefusedError(f"certificate: unknown role {text!r}")

@@ -47,6 +47,8 @@ MANIFEST_MAX_BYTES = 1 * MIB
 LEAF_MAX_BYTES = 65_535
 RECEIPT_MAX_BYTES = 768 * KIB
 ROSTER_MAX_BYTES = 512 * KIB
+# One organisation with hybrid keys takes 3 KiB, 64 ballots of four signatures 19 KiB.
+PROPOSAL_MAX_BYTES = 64 * KIB
 # A peer record carries an Ed25519 certificate of about 450 bytes.
 DHT_RECORD_MAX_BYTES = 1200
 # Two days: a weekend's outage does not erase a peer, a dead one is forgotten on Monday.

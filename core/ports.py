@@ -109,7 +109,7 @@ class Identity:
     organisation: str
     site: str
     name: str
-    role: Literal["peer", "client"]
+    role: Literal["peer", "client", "guest"]
     certificate: bytes
     """DER of the certificate, so that others can check it too."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from client.asker import Asker, Directory
 from client.home import Home
 from client.lastlook import LastLook
 from core.errors import MoorageError
-from core.ids import ObjectId, ShardRoot
+from core.ids import ObjectId, PeerId, ShardRoot
 from core.ports import Ports
 from daemon.carebook import CareBook, CareSummary, told_of
 from daemon.desk import Desk, Handlers
@@ -270,6 +270,12 @@ class Care:
         """A reader met damage; the store has ``root`` among its suspects."""
         del root, problem
         self._schedule.suspect()
+
+    def departed(self, peers: Collection[PeerId]) -> None:
+        """These are no members any more: what they held is repaired elsewhere, now."""
+        if peers:
+            self._silence.depart(peers)
+            self._schedule.hurry()
 
     async def summary(self) -> CareSummary:
         """Over all objects that this peer holds. Raises MoorageError for a sick disk."""

@@ -8,9 +8,9 @@ nobody waits, once a second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import trio
 
@@ -23,11 +23,12 @@ from core.limits import (
     PING_AFTER_S,
     REQUESTS_IN_FLIGHT_MAX,
 )
-from core.ports import Buffer, Connection, Threads
+from core.ports import Buffer, Connection, Identity, Threads
 from daemon.desk import Desk
+from daemon.inbox import Counters, Inbox
 from daemon.lane import Answer, Lane, UploadMessage
 from daemon.store import ShardStore
-from wire.frames import Frame, FrameParser, frame_prefix
+from wire.frames import frame_prefix
 from wire.messages import (
     PROTOCOL_VERSION,
     Done,
@@ -44,7 +45,6 @@ from wire.messages import (
     UploadCommit,
     UploadData,
     message_head,
-    parse_message,
 )
 
 CLOSE_DEADLINE_S = 1.0
@@ -70,43 +70,6 @@ class ConversationLimits:
     uploads: int = 16
 
 
-@dataclass(slots=True)
-class Counters:
-    """Since the server began."""
-
-    requests: int = 0
-    failures: int = 0
-    protocol_errors: int = 0
-    shards_committed: int = 0
-    received_bytes: int = 0
-    sent_bytes: int = 0
-
-
-@dataclass(slots=True)
-class _Inbox:
-    """Bytes in, messages out."""
-
-    connection: Connection
-    counters: Counters
-    heard_at: float
-    _parser: FrameParser = field(default_factory=FrameParser)
-    _frames: Iterator[Frame] = field(default_factory=lambda: iter(()))
-
-    async def next(self) -> tuple[int, Message] | None:
-        """None at the end of the stream. Raises MalformedError, PeerUnavailableError."""
-        while True:
-            frame = next(self._frames, None)
-            if frame is not None:
-                return parse_message(frame)
-            parser = self._parser
-            count = await self.connection.receive_into(parser.room(), expected_bytes=parser.expected_bytes)
-            if not count:
-                return None
-            self.heard_at = trio.current_time()
-            self.counters.received_bytes += count
-            self._frames = parser.took(count)
-
-
 class Conversation:
     """Serves one connection. ``data_frames`` is shared by all connections; while ``stopping``, no upload begins."""
 
@@ -122,6 +85,7 @@ class Conversation:
         counters: Counters,
         data_frames: trio.Semaphore,
         stopping: Callable[[], bool],
+        heard: Callable[[Identity, int], None] | None = None,
     ) -> None:
         self._connection = connection
         self._remote = connection.remote
@@ -133,11 +97,12 @@ class Conversation:
         self._counters = counters
         self._all_data = data_frames
         self._stopping = stopping
+        self._heard = heard
         self._own_data = trio.Semaphore(limits.data_frames)
         self._data_held = 0
         self._requests = trio.Semaphore(REQUESTS_IN_FLIGHT_MAX)
         self._lanes: dict[int, Lane] = {}
-        self._inbox = _Inbox(connection, counters, trio.current_time())
+        self._inbox = Inbox(connection, counters, trio.current_time())
         # No buffer: whoever has an answer holds it until the socket takes it, which bounds what is in memory.
         self._outbox, self._to_send = trio.open_memory_channel[Sequence[Answer]](0)
 
@@ -181,6 +146,8 @@ class Conversation:
             if not isinstance(theirs, Hello):
                 raise ProtocolError(f"{self._remote.name} did not greet")
             refusal = self._refusal(theirs)
+            if refusal is None and self._heard is not None:
+                self._heard(self._remote, theirs.epoch)
             await self._write([(number, Failure.of(refusal) if refusal else self._hello)])
             return refusal is None
         return False
@@ -236,6 +203,8 @@ class Conversation:
             number, message = item
             self._counters.requests += 1
             await self._acquire(self._requests)
+            if self._remote.role == "guest" and isinstance(message, UploadBegin):
+                raise ProtocolError(f"{self._remote.name} is a guest, and sent {message.KIND}")
             if isinstance(message, DATA_MESSAGES):
                 await self._acquire(self._own_data)
                 await self._acquire(self._all_data)

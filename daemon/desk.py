@@ -15,6 +15,7 @@ from daemon.store import ShardStore
 from wire.messages import (
     OBJECTS_PER_PAGE_MAX,
     TEXT_MAX_CHARACTERS,
+    Apply,
     Blob,
     DhtFind,
     DhtFound,
@@ -23,7 +24,9 @@ from wire.messages import (
     GetCare,
     GetEvents,
     GetManifest,
+    GetProposals,
     GetReceipt,
+    GetRoster,
     GetStatus,
     Have,
     Held,
@@ -40,11 +43,15 @@ from wire.messages import (
     Shares,
     StartJob,
     StoreManifest,
+    StoreProposal,
     StoreReceipt,
+    StoreRoster,
 )
 
 # Whole shards re-read at the request of others, at once: half of the disk's jobs, so that uploads keep moving.
 SCANS_AT_ONCE = 2
+# All that an organisation may say that was invited and is no member yet.
+GUEST_MESSAGES = (Ping, GetRoster, GetProposals, StoreProposal, Apply)
 
 
 class Handlers(Protocol):
@@ -87,10 +94,27 @@ class Handlers(Protocol):
         ...
 
 
+class Rosters(Protocol):
+    """``daemon.rosters.RosterDesk``."""
+
+    def heard(self, remote: Identity, epoch: int) -> None: ...
+
+    async def answer(self, remote: Identity, message: Message) -> Message: ...
+
+
 class Desk:
     """Shared by all connections of a server."""
 
-    def __init__(self, *, me: Identity, store: ShardStore, threads: Threads, handlers: Handlers) -> None:
+    def __init__(
+        self,
+        *,
+        me: Identity,
+        store: ShardStore,
+        threads: Threads,
+        handlers: Handlers,
+        rosters: Rosters | None = None,
+    ) -> None:
+        self._rosters = rosters
         self._me = me
         self._store = store
         self._threads = threads
@@ -100,9 +124,15 @@ class Desk:
 
     async def answer(self, remote: Identity, message: Message) -> Message:
         """Raises ProtocolError when the message is no request, any other MoorageError when it is refused or fails."""
+        if remote.role == "guest" and not isinstance(message, GUEST_MESSAGES):
+            raise ProtocolError(f"{remote.name} is a guest, and sent {message.KIND}")
         match message:
             case Ping():
                 return Done()
+            case GetRoster() | StoreRoster() | GetProposals() | StoreProposal() | Apply():
+                if self._rosters is None:
+                    raise RefusedError("this peer keeps no rosters")
+                return await self._rosters.answer(remote, message)
             case Have() | Read() | Prove():
                 return await self._shard(message)
             case StoreManifest() | StoreReceipt() | GetManifest() | GetReceipt() | ListObjects():

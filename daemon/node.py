@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import trio
@@ -18,18 +18,21 @@ from core.encoding import encode
 from core.errors import HomeError, MoorageError
 from core.ids import ObjectId, ShardRoot
 from core.limits import FRAME_BODY_MAX_BYTES
-from core.ports import Address, Ports
+from core.ports import Address, Identity, Ports
 from daemon.admission import check_document
 from daemon.care import Care
+from daemon.diskwatch import watch_disk
 from daemon.documents import DocumentKind
 from daemon.drain import drain
 from daemon.eventlog import EventLog
 from daemon.journal import Journal
+from daemon.lastport import read_port
 from daemon.leftovers import clear_state
+from daemon.onedaemon import only_daemon
+from daemon.rosters import RosterDesk
 from daemon.server import Server
 from daemon.settings import Settings
-from daemon.space import PROBE_AFTER_S
-from daemon.store import ShardStore, StoreStatistics
+from daemon.store import ShardStore
 from daemon.supervise import supervise
 from dht.config import DhtConfig
 from dht.node import Dht
@@ -38,7 +41,6 @@ from dht.records import make_peer_record
 from dht.store import Quotas, RecordStore, read_store, write_store
 from wire.messages import PROTOCOL_VERSION, DhtFind, DhtFound, DhtStore, Hello, Job, Message, PollJob, StartJob
 
-LOCK_FILE = "lock"
 PID_FILE = "state/pid"
 ADDRESS_FILE = OWN_FILE
 # Kept when the daemon stops: others find it at once when it comes back where it was.
@@ -65,11 +67,21 @@ class Node:
             reserve_bytes=settings.store.reserve_bytes,
             clock=ports.clock,
         )
-        self.peers = Peers(ports.net, crew, home.hello, on_bug=self._report_bug)
+        self.peers = Peers(ports.net, crew, home.hello, on_bug=self._report_bug, heard=self._heard)
         self._quotas = Quotas(peers=settings.dht.peers_max)
         reader = RecordReader(lambda: home.roster.issuers, ports.clock)
         self.records = RecordStore(reader, ports.clock, self._quotas)
-        self.server = Server(me=home.identity, store=self.store, threads=ports.threads, handlers=self)
+        self.rosters = RosterDesk(
+            ports,
+            home,
+            peers=self.peers,
+            known_peers=lambda: [] if self.dht is None else self.dht.known_peers(),
+            log=log,
+            changed=self._roster_changed,
+        )
+        self.server = Server(
+            me=home.identity, store=self.store, threads=ports.threads, handlers=self, rosters=self.rosters
+        )
         self.address = Address("127.0.0.1", 0)
         self.started_s = ports.clock.now()
         self.draining = False
@@ -111,14 +123,19 @@ class Node:
             log=self.log,
         )
         await self.care.start()
+        await self.rosters.start()
         await self._listen()
         self.dht.adopt(self.make_record())
         addresses = await disk(first_addresses, self.ports.disk, self.home)
         await self.dht.bootstrap([*self.settings.network.seeds, *addresses])
         self.crew.start_soon(supervise, "upkeep", self._upkeep, self.log)
         self.crew.start_soon(supervise, "disk", self._watch_disk, self.log)
+        self.crew.start_soon(supervise, "rosters", self.rosters.run, self.log)
         self.crew.start_soon(self.care.run)
         self.log.log("info", "started", address=str(self.address), shards=self.store.statistics().shards)
+
+    def _heard(self, remote: Identity, epoch: int) -> None:
+        self.rosters.heard(remote, epoch)
 
     def _report_bug(self, error: Exception) -> None:
         """A session that met a bug of ours ends; the peer goes on."""
@@ -135,7 +152,7 @@ class Node:
     async def _listen(self) -> None:
         listen = self.settings.network.listen
         if listen.port == 0:
-            last = await self.ports.threads.disk(self._last_port)
+            last = await self.ports.threads.disk(read_port, self.ports.disk, self.home.path(PORT_FILE))
             with suppress(MoorageError, OSError):
                 self.address = await self._serve(Address(listen.host, last))
         if self.address.port == 0:
@@ -151,15 +168,6 @@ class Node:
         bound: Address = await self.crew.start(self.ports.net.serve, address, self.server.serve_connection)
         return bound
 
-    def _last_port(self) -> int:
-        path = self.home.path(PORT_FILE)
-        try:
-            with self.ports.disk.open(path, "read") as file:
-                text = file.read_at(0, 16).decode("ascii", "replace").strip()
-        except OSError:
-            return 0
-        return int(text) if text.isdigit() and int(text) < 65536 else 0
-
     async def write_state(self, name: str, text: str) -> None:
         """A small file that others read. A disk that is full or read-only is no reason not to serve what is on it."""
         path, token = self.home.path(name), self.ports.chance.token(4).hex()
@@ -169,25 +177,20 @@ class Node:
             self.log.log("warning", "state-not-written", f"{path}: {error.strerror}")
 
     async def _watch_disk(self) -> None:
-        """Have the pool hear soon that the disk takes nothing more, and that it takes shards again.
-
-        Nobody sends shards to a peer that has no room: it must look for itself.
-        """
         assert self.dht is not None
-        before = self.store.statistics()
-        while True:
-            await trio.sleep(PROBE_AFTER_S)
-            now = await self.ports.threads.disk(self._look_at_disk)
-            if bool(now.read_only) != bool(before.read_only):
-                kind = "read-only" if now.read_only else "writable"
-                self.log.log("error" if now.read_only else "info", kind, now.read_only)
-            if bool(now.available_bytes) != bool(before.available_bytes):
-                self.dht.announce_soon()
-            before = now
+        await watch_disk(self.store, self.ports.threads, self.log, self.dht.announce_soon)
 
-    def _look_at_disk(self) -> StoreStatistics:
-        self.store.takes_writes()
-        return self.store.statistics()
+    def _roster_changed(self, gone: Collection[str]) -> None:
+        """Members of these organisations are no longer dialled, believed or given shards, nor waited for."""
+        assert self.dht is not None
+        assert self.care is not None
+        peers = [record.peer for record in self.dht.known_peers() if record.identity.organisation in gone]
+        for peer in peers:
+            self.dht.forget(peer)
+        self.peers.dismiss(gone, peers)
+        self.server.dismiss(gone)
+        self.care.departed(peers)
+        self.dht.announce_soon()
 
     async def _upkeep(self) -> None:
         assert self.dht is not None
@@ -292,25 +295,12 @@ class Node:
         return data
 
 
-@contextmanager
-def _only_daemon(ports: Ports, home: Home) -> Generator[None]:
-    """Hold the home's lock. Raises HomeError when another daemon has it, or it cannot be had."""
-    with ExitStack() as held:
-        try:
-            got = held.enter_context(ports.disk.lock(home.path(LOCK_FILE), wait=False))
-        except OSError as error:
-            raise HomeError(f"{home.path(LOCK_FILE)} cannot be locked: {error.strerror}") from error
-        if not got:
-            raise HomeError(f"another daemon runs in {home.folder}: stop it first")
-        yield
-
-
 @asynccontextmanager
 async def open_node(ports: Ports, home: Home, settings: Settings, write: Callable[[str], None]) -> AsyncGenerator[Node]:
     """A running peer; leaving the context stops it. Raises HomeError when another daemon runs in this home."""
     if home.identity.role != "peer":
         raise HomeError(f"{home.folder} is a {home.identity.role}'s home: a daemon needs a peer's")
-    with _only_daemon(ports, home):
+    with only_daemon(ports, home):
         log = EventLog(settings.log, ports.clock, write, peer=home.identity.name)
         async with open_crew() as crew:
             node = Node(ports, home, settings, log, crew)

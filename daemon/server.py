@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import trio
@@ -9,8 +10,9 @@ import trio
 from client.tasks import first_error
 from core.errors import BusyError, MalformedError, MoorageError, ProtocolError
 from core.ports import Connection, Identity, Threads
-from daemon.conversation import CLOSE_DEADLINE_S, Conversation, ConversationLimits, Counters
-from daemon.desk import Desk, Handlers
+from daemon.conversation import CLOSE_DEADLINE_S, Conversation, ConversationLimits
+from daemon.desk import Desk, Handlers, Rosters
+from daemon.inbox import Counters
 from daemon.store import ShardStore
 from wire.frames import frame_prefix
 from wire.messages import Failure, message_head
@@ -51,23 +53,32 @@ class Server:
         handlers: Handlers,
         limits: ServerLimits | None = None,
         conversation_limits: ConversationLimits | None = None,
+        rosters: Rosters | None = None,
     ) -> None:
         self._store = store
         self._threads = threads
         self._handlers = handlers
         self._limits = limits or ServerLimits()
         self._conversation_limits = conversation_limits or ConversationLimits()
-        self._desk = Desk(me=me, store=store, threads=threads, handlers=handlers)
+        self._desk = Desk(me=me, store=store, threads=threads, handlers=handlers, rosters=rosters)
         self._data_frames = trio.Semaphore(self._limits.data_frames)
         self._counters = Counters()
         self._connections = 0
         self._total = 0
         self._refused = 0
         self._stopping = False
+        self._rosters = rosters
+        self._open: dict[Connection, trio.CancelScope] = {}
 
     def stop_uploads(self) -> None:
         """From now on refuse new uploads as busy; those under way may finish."""
         self._stopping = True
+
+    def dismiss(self, organisations: Collection[str]) -> None:
+        """End the connections of members of these organisations."""
+        for connection, scope in list(self._open.items()):
+            if connection.remote.organisation in organisations:
+                scope.cancel()
 
     def statistics(self) -> ServerStatistics:
         return ServerStatistics(self._connections, self._total, self._refused, replace(self._counters))
@@ -106,8 +117,17 @@ class Server:
             counters=self._counters,
             data_frames=self._data_frames,
             stopping=lambda: self._stopping,
+            heard=self._heard,
         )
         try:
-            await conversation.run()
+            with trio.CancelScope() as scope:
+                self._open[connection] = scope
+                await conversation.run()
         except* MoorageError as group:
             self._counters.protocol_errors += isinstance(first_error(group), MalformedError | ProtocolError)
+        finally:
+            self._open.pop(connection, None)
+
+    def _heard(self, remote: Identity, epoch: int) -> None:
+        if self._rosters is not None:
+            self._rosters.heard(remote, epoch)

@@ -34,6 +34,8 @@ LOOKED_AWAY_MAX_S = 2 * 3600.0
 SEEN_SINCE_START_MIN_S = 3600.0
 # A file that is so much behind is as good as new, and is not written for every object of a sweep.
 SAVED_STEP_S = 600
+# Longer than any grace: the silence of those who left.
+DEPARTED_S = 100 * 366 * 86400
 
 
 @dataclass(slots=True)
@@ -85,6 +87,11 @@ class Silence:
 
         self._spells = dict(nlargest(REMEMBERED_AFTERWARDS, self._spells.items(), key=worth))
 
+    def depart(self, peers: Collection[PeerId]) -> None:
+        """They are none of the pool's any more: they are given up at once, and whatever they held is lost."""
+        for peer in peers:
+            self._spells[peer] = _Spell(float(DEPARTED_S), float(DEPARTED_S), 0.0, met=True)
+
     def silent(self) -> list[PeerId]:
         """Who did not answer when last asked, ascending."""
         return sorted(self._spells, key=lambda peer: peer.raw)
@@ -116,6 +123,7 @@ class Silence:
             peer: _Spell(float(observed_s), 0.0, None, met=True)
             for peer, observed_s in self._saved.items()
         }
+        self.depart([peer for peer, observed_s in self._saved.items() if observed_s >= DEPARTED_S])
 
     def save(self, disk: Disk, path: str, token: str) -> None:
         """Write the file if much has changed. Raises OSError."""

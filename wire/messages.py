@@ -27,6 +27,7 @@ from wire.documents import (
 from wire.frames import Frame
 from wire.message import MESSAGE_ID_MAX, PROTOCOL_VERSION, TEXT_MAX_CHARACTERS, Done, Failure, Hello, Message, Ping
 from wire.reads import PATH_MAX_NODES, Have, Held, Leaves, Prove, Read, Shares
+from wire.roster import Apply, GetProposals, GetRoster, RosterFile, StoreProposal, StoreRoster
 from wire.uploads import SHARD_MAX_BYTES, UploadAbort, UploadBegin, UploadCommit, UploadData
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "RECORDS_MAX",
     "SHARD_MAX_BYTES",
     "TEXT_MAX_CHARACTERS",
+    "Apply",
     "Blob",
     "DhtFind",
     "DhtFound",
@@ -46,7 +48,9 @@ __all__ = [
     "GetCare",
     "GetEvents",
     "GetManifest",
+    "GetProposals",
     "GetReceipt",
+    "GetRoster",
     "GetStatus",
     "Have",
     "Held",
@@ -60,10 +64,13 @@ __all__ = [
     "PollJob",
     "Prove",
     "Read",
+    "RosterFile",
     "Shares",
     "StartJob",
     "StoreManifest",
+    "StoreProposal",
     "StoreReceipt",
+    "StoreRoster",
     "UploadAbort",
     "UploadBegin",
     "UploadCommit",
@@ -106,6 +113,12 @@ _KINDS: dict[str, type[Message]] = {
         GetStatus,
         GetCare,
         GetEvents,
+        GetRoster,
+        RosterFile,
+        StoreRoster,
+        GetProposals,
+        StoreProposal,
+        Apply,
     )
 }
 

@@ -18,7 +18,7 @@ from anchor.manifest import Extent, KeySlot, Manifest, object_id, sign_manifest
 from anchor.receipt import Receipt, encode_receipt
 from client.asker import Conversation
 from client.coding import code_batch
-from client.home import Home, load_home
+from client.home import HeldRoster, Home, load_home
 from client.ledger import open_log
 from client.provision import Provisioner
 from core.encoding import encode
@@ -388,7 +388,8 @@ class CarePool:
             organisations = tuple(
                 replace(one, manifest_key=bytes(32)) if one.manifest_key == key else one for one in roster.organisations
             )
-            item.home = replace(item.home, roster=replace(roster, organisations=organisations))
+            held = HeldRoster(replace(roster, organisations=organisations), item.home.roster_file)
+            item.home = replace(item.home, held=held)
             self._care_for(item)
 
     def lose_papers(self, peer: PeerId, put: Put, *folders: str) -> None:

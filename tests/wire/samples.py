@@ -91,5 +91,11 @@ MESSAGES: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     m.GetStatus: st.builds(m.GetStatus),
     m.GetCare: st.builds(m.GetCare, objects),
     m.GetEvents: st.builds(m.GetEvents, st.integers(1, 1000)),
+    m.GetRoster: st.builds(m.GetRoster, st.integers(0, 2**31)),
+    m.RosterFile: st.builds(m.RosterFile, bodies),
+    m.StoreRoster: st.builds(m.StoreRoster, bodies),
+    m.GetProposals: st.builds(m.GetProposals),
+    m.StoreProposal: st.builds(m.StoreProposal, bodies),
+    m.Apply: st.builds(m.Apply, bodies),
 }
 messages = st.one_of(*MESSAGES.values())

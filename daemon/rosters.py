@@ -1,0 +1,224 @@
+"""The roster as it goes round: peers tell each other of later ones, and collect what members sign for the next.
+
+A later roster is noticed by a greeting, brought by a peer that has just accepted it, or found by asking somebody now
+and then. Each peer verifies it against its own, makes it durable, goes by it at once, and passes it on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import suppress
+
+import trio
+
+from client.asker import Asker
+from client.home import Home
+from client.rosters import accept_roster
+from client.tasks import open_crew
+from core.encoding import Value, decode, encode
+from core.errors import BusyError, MoorageError, ProtocolError, RosterError
+from core.ids import PeerId
+from core.limits import FRAME_BODY_MAX_BYTES
+from core.ports import Identity, Ports
+from daemon.eventlog import EventLog
+from daemon.motions import Motions
+from dht.records import PeerRecord
+from wire.messages import (
+    Apply,
+    Blob,
+    Done,
+    GetProposals,
+    GetRoster,
+    Message,
+    RosterFile,
+    StoreProposal,
+    StoreRoster,
+)
+
+# News comes by itself; this finds what was missed.
+ASK_EVERY_S = 600.0
+# To whom news is passed on at once, by each that hears of it: it reaches everybody in a few steps.
+TOLD_MAX = 64
+AT_ONCE = 8
+TOLD_DEADLINE_S = 10.0
+# An invited organisation asks once a second how its proposal stands.
+GUEST_REQUESTS_PER_MINUTE = 240
+GUESTS_REMEMBERED = 64
+
+
+class RosterDesk:
+    """Answers what others ask about rosters, and keeps up with them. ``start``, then ``run`` in a nursery.
+
+    ``changed`` is called with the names of the organisations that are gone, or whose issuer is another one.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        home: Home,
+        *,
+        peers: Asker,
+        known_peers: Callable[[], list[PeerRecord]],
+        log: EventLog,
+        changed: Callable[[Collection[str]], None],
+    ) -> None:
+        self._ports = ports
+        self._home = home
+        self._peers = peers
+        self._known_peers = known_peers
+        self._log = log
+        self._changed = changed
+        self._random = ports.chance.stream("rosters")
+        self._motions = Motions(ports.disk, home, ports.clock.now, lambda: ports.chance.token(4).hex())
+        self._lock = trio.Lock()
+        self._hints: dict[PeerId, int] = {}
+        self._news: list[Message] = []
+        self._wake = trio.Event()
+        self._guests: dict[PeerId, tuple[float, int]] = {}
+
+    async def start(self) -> None:
+        """Read what was proposed before. Raises OSError."""
+        if self._home.roster.is_consortium:
+            await self._ports.threads.disk(self._motions.start)
+
+    def heard(self, remote: Identity, epoch: int) -> None:
+        """Somebody greeted; perhaps it knows a later roster."""
+        if epoch > self._home.roster.epoch and remote.role == "peer" and self._home.roster.is_consortium:
+            self._hints[remote.peer] = epoch
+            self._wake.set()
+
+    # --- answers ------------------------------------------------------------------------------
+
+    async def answer(self, remote: Identity, message: Message) -> Message:
+        """Raises MoorageError for what is refused."""
+        if remote.role == "guest":
+            self._check_pace(remote.peer)
+        match message:
+            case GetRoster():
+                later = self._home.roster.epoch > message.epoch
+                return RosterFile(self._home.roster_file if later else b"")
+            case StoreRoster():
+                await self._accept(bytes(message.body), remote.name)
+                return Done()
+            case GetProposals():
+                motions: list[Value] = list(await self._ports.threads.disk(self._motions.motions))
+                return Blob(encode(motions))
+            case StoreProposal():
+                await self._collect(bytes(message.body), from_guest=remote.role == "guest")
+                return Done()
+            case Apply():
+                self._check_consortium()
+                async with self._lock:
+                    data = bytes(message.body)
+                    motion = await self._ports.threads.disk(self._motions.apply, remote.peer, data)
+                self._log.log("info", "applied", f"{remote.name} asks to be taken in")
+                return Blob(motion)
+            case _:
+                raise ProtocolError(f"{message.KIND} is not about rosters")
+
+    def _check_consortium(self) -> None:
+        if not self._home.roster.is_consortium:
+            raise RosterError("this pool is no consortium: its roster is signed by one key")
+
+    def _check_pace(self, guest: PeerId) -> None:
+        """A guest is a stranger with a token: it may ask, not press."""
+        now = trio.current_time()
+        since, count = self._guests.pop(guest, (now, 0))
+        if now - since > 60.0:
+            since, count = now, 0
+        self._guests[guest] = since, count + 1
+        if len(self._guests) > GUESTS_REMEMBERED:
+            self._guests.pop(next(iter(self._guests)))
+        if count >= GUEST_REQUESTS_PER_MINUTE:
+            raise BusyError("a guest may ask four times a second: wait a minute")
+
+    async def _collect(self, data: bytes, *, from_guest: bool) -> None:
+        self._check_consortium()
+        async with self._lock:
+            offered = await self._ports.threads.disk(lambda: self._motions.offer(data, from_guest=from_guest))
+        if offered.roster_file is not None:
+            await self._accept(offered.roster_file, "its members' ballots")
+        elif offered.is_news:
+            self._tell(StoreProposal(offered.motion))
+
+    async def _accept(self, data: bytes, source: str) -> None:
+        before = self._home.roster
+        now_s, token = self._ports.clock.now(), self._ports.chance.token(4).hex()
+        async with self._lock:
+            is_news = await self._ports.threads.disk(
+                lambda: accept_roster(self._ports.disk, self._home, data, now_s=now_s, token=token)
+            )
+        if not is_news:
+            return
+        after = self._home.roster
+        gone = [name for name, issuer in before.issuers.items() if after.issuers.get(name) != issuer]
+        self._log.log("info", "roster", f"roster {after.epoch} from {source}", epoch=after.epoch, gone=len(gone))
+        self._changed(gone)
+        self._tell(StoreRoster(self._home.roster_file))
+
+    def _tell(self, message: Message) -> None:
+        self._news.append(message)
+        self._wake.set()
+
+    # --- keeping up ---------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until cancelled: pass on news, follow hints, and ask somebody now and then."""
+        while True:
+            with trio.move_on_after(ASK_EVERY_S * self._random.uniform(0.8, 1.2)) as pause:
+                await self._wake.wait()
+            self._wake = trio.Event()
+            if not self._home.roster.is_consortium:
+                continue
+            if pause.cancelled_caught:
+                await self._ask_somebody()
+            while self._hints:
+                peer, epoch = self._hints.popitem()
+                if epoch > self._home.roster.epoch:
+                    await self._fetch(peer)
+            while self._news:
+                await self._spread(self._news.pop(0))
+
+    async def _fetch(self, peer: PeerId) -> None:
+        try:
+            answer = await self._peers.request(peer, GetRoster(self._home.roster.epoch))
+            if isinstance(answer, RosterFile) and len(answer.body):
+                await self._accept(bytes(answer.body), peer.short)
+        except RosterError as error:
+            self._log.log("error", "roster-refused", f"{peer.short}: {error}")
+        except MoorageError as error:
+            self._log.log("debug", "roster-not-fetched", f"{peer.short}: {error}")
+
+    def _others(self) -> list[PeerId]:
+        return [record.peer for record in self._known_peers() if record.peer != self._home.identity.peer]
+
+    async def _ask_somebody(self) -> None:
+        others = self._others()
+        if not others:
+            return
+        peer = self._random.choice(others)
+        await self._fetch(peer)
+        with suppress(MoorageError):
+            await self._learn_motions(await self._peers.request(peer, GetProposals()))
+
+    async def _learn_motions(self, answer: Message) -> None:
+        if isinstance(answer, Blob):
+            motions = decode(bytes(answer.body), max_bytes=FRAME_BODY_MAX_BYTES)
+            for motion in motions if isinstance(motions, list) else []:
+                if isinstance(motion, bytes):
+                    with suppress(MoorageError):
+                        await self._collect(motion, from_guest=False)
+
+    async def _spread(self, message: Message) -> None:
+        others = self._others()
+        told = iter(others if len(others) <= TOLD_MAX else self._random.sample(others, TOLD_MAX))
+
+        async def tell_some() -> None:
+            for peer in told:
+                # Whoever is away finds out by asking.
+                with suppress(MoorageError):
+                    await self._peers.request(peer, message, deadline_s=TOLD_DEADLINE_S)
+
+        async with open_crew() as crew:
+            for _ in range(min(AT_ONCE, len(others))):
+                crew.start_soon(tell_some)

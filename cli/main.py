@@ -55,6 +55,8 @@ _COMMANDS = {
     "events": "cli.view:run_events",
     "doctor": "cli.view:run_doctor",
     "plan": "cli.plan:run_plan",
+    "consortium": "cli.consortium:run_consortium",
+    "roster": "cli.roster:run_roster",
 }
 
 

@@ -11,11 +11,10 @@ from anchor.rootchain import contents_of_file
 from anchor.rosterfile import parse_roster_file
 from client.context import Client
 from client.follow import fetch_roster
-from core.encoding import decode
+from client.proposals import parse_listed
 from core.errors import MoorageError, NotEnoughPeersError
-from core.limits import FRAME_BODY_MAX_BYTES
 from dht.records import PeerRecord
-from wire.messages import Blob, GetProposals, StoreProposal
+from wire.messages import GetProposals, StoreProposal
 
 # Peers that are asked and told, our own organisation's first: each passes on what is new to it.
 ASKED_MAX = 5
@@ -51,7 +50,7 @@ class Assembly:
         found: dict[bytes, Motion] = {}
         for record in self._peers:
             with suppress(MoorageError):
-                for data in _listed(await self._client.peers.request(record.peer, GetProposals())):
+                for data in parse_listed(await self._client.peers.request(record.peer, GetProposals())):
                     motion = parse_motion(data)
                     check_motion(home.roster, contents, motion)
                     known = found.get(motion.proposal.id, motion)
@@ -68,10 +67,7 @@ class Assembly:
                 told += 1
             except MoorageError as error:
                 problem = error
-        if not told and self._client.home.roster.epoch == 0:
-            raise problem
         if not told:
-            await self._catch_up()
             raise problem
 
     async def wait_for(self, epoch: int, *, likely: bool) -> bool:
@@ -81,10 +77,3 @@ class Assembly:
                 await self._catch_up()
                 await trio.sleep(POLL_S)
         return self._client.home.roster.epoch >= epoch
-
-
-def _listed(answer: object) -> list[bytes]:
-    if not isinstance(answer, Blob):
-        return []
-    items = decode(bytes(answer.body), max_bytes=FRAME_BODY_MAX_BYTES)
-    return [item for item in items if isinstance(item, bytes)] if isinstance(items, list) else []

@@ -22,11 +22,10 @@ from anchor.rosterfile import parse_roster_file
 from client.adminkey import sign_once
 from client.home import SOFTWARE
 from client.invitation import Invitation
+from client.proposals import parse_listed
 from client.session import Session
 from client.tasks import open_crew
-from core.encoding import decode
 from core.errors import BusyError, MoorageError, PeerUnavailableError, ProtocolError, RosterError
-from core.limits import FRAME_BODY_MAX_BYTES
 from core.ports import Ports
 from wire.messages import PROTOCOL_VERSION, Apply, Blob, GetProposals, GetRoster, Hello, RosterFile, StoreProposal
 
@@ -138,10 +137,8 @@ class Applicant:
         return motion._replace(ballots=tuple(sign_once(self.ports.disk, self.home, draft, roster, token)))
 
     async def _standing(self, session: Session, motion: Motion, roster: Roster) -> str:
-        answer = await session.request(GetProposals())
-        listed = decode(bytes(answer.body), max_bytes=FRAME_BODY_MAX_BYTES) if isinstance(answer, Blob) else []
-        for item in listed if isinstance(listed, list) else []:
-            if isinstance(item, bytes) and (known := parse_motion(item)).proposal.id == motion.proposal.id:
+        for item in parse_listed(await session.request(GetProposals())):
+            if (known := parse_motion(item)).proposal.id == motion.proposal.id:
                 draft = check_motion(roster, motion.proposal.contents, known)
                 count = count_ballots(draft, known.ballots, roster)
                 return f"signed by {count.old} of the {count.old_needed} members that it takes"

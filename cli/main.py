@@ -57,6 +57,8 @@ _COMMANDS = {
     "plan": "cli.plan:run_plan",
     "anchor": "cli.anchor:run_anchor",
     "ledger": "cli.ledger:run_ledger",
+    "consortium": "cli.consortium:run_consortium",
+    "roster": "cli.roster:run_roster",
 }
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeAlias
 
+from cli.consortium_parser import add_consortium_commands
 from core.errors import UsageError
 
 HOME_VARIABLE = "MOORAGE_HOME"
@@ -78,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_care_commands(add)
     _add_plan(add)
     _add_ledger(add)
+    add_consortium_commands(add, _common, _Parser)
     return parser
 
 

@@ -117,6 +117,15 @@ def pool_up(folder: str, *, peers: int, sites: int | None, scheme: Scheme, name:
     return pool_peers(folder)
 
 
+def start_peers(folder: str) -> list[PoolPeer]:
+    """Start what does not run of an organisation's peers, and return when each listens. Raises HomeError."""
+    deadline = time.monotonic() + UP_DEADLINE_S
+    started = [(home, _start(home)) for home in _peer_homes(folder)]
+    for home, process in started:
+        _wait_for_address(home, process, deadline)
+    return pool_peers(folder)
+
+
 def _write_bootstrap(disk: RealDisk, home: str, addresses: Sequence[str]) -> None:
     text = "".join(f"{address}\n" for address in addresses)
     write_file(disk, os.path.join(home, BOOTSTRAP_FILE), text.encode(), token=str(os.getpid()))

@@ -36,7 +36,8 @@ def log_origin(pool_name: str, organisation: str, peer_name: str = "") -> str:
 
 def origin_of(home: Home) -> str:
     """The name of the home's own log."""
-    is_peer = home.identity.role == "peer"
+    # In a consortium the organisation's log is with its ledger peer.
+    is_peer = home.identity.role == "peer" or home.roster.is_consortium
     return log_origin(home.roster.pool_name, home.identity.organisation, home.identity.name if is_peer else "")
 
 
@@ -83,7 +84,7 @@ def home_policy(home: Home) -> str:
 
 def _policy_on_roster(home: Home) -> str:
     """What verifiers will hold an organisation's log to; a peer's own log has no entry there."""
-    if home.identity.role == "peer":
+    if home.identity.role == "peer" or home.roster.is_consortium:
         return ""
     return next((item.policy for item in home.roster.organisations if item.name == home.identity.organisation), "")
 

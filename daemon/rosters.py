@@ -13,12 +13,12 @@ import trio
 
 from client.asker import Asker
 from client.home import Home
+from client.proposals import parse_listed
 from client.rosters import accept_roster
 from client.tasks import open_crew
-from core.encoding import Value, decode, encode
+from core.encoding import Value, encode
 from core.errors import BusyError, MoorageError, ProtocolError, RosterError
 from core.ids import PeerId
-from core.limits import FRAME_BODY_MAX_BYTES
 from core.ports import Identity, Ports
 from daemon.eventlog import EventLog
 from daemon.motions import Motions
@@ -202,12 +202,9 @@ class RosterDesk:
             await self._learn_motions(await self._peers.request(peer, GetProposals()))
 
     async def _learn_motions(self, answer: Message) -> None:
-        if isinstance(answer, Blob):
-            motions = decode(bytes(answer.body), max_bytes=FRAME_BODY_MAX_BYTES)
-            for motion in motions if isinstance(motions, list) else []:
-                if isinstance(motion, bytes):
-                    with suppress(MoorageError):
-                        await self._collect(motion, from_guest=False)
+        for motion in parse_listed(answer):
+            with suppress(MoorageError):
+                await self._collect(motion, from_guest=False)
 
     async def _spread(self, message: Message) -> None:
         others = self._others()

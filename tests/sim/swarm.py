@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+import daemon.diskwatch
 import daemon.node
 from client.home import load_home
 from client.provision import NewHome
@@ -257,7 +258,7 @@ def _settings(profile: Profile) -> Generator[None, None, None]:
 
     with (
         replaced(daemon.node, "DhtConfig", config),
-        replaced(daemon.node, "PROBE_AFTER_S", profile.probe_s),
+        replaced(daemon.diskwatch, "PROBE_AFTER_S", profile.probe_s),
     ):
         yield
 

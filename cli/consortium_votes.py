@@ -1,0 +1,172 @@
+"""Approve what members propose; propose to leave, to renew the roster or to change keys."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import trio
+
+from anchor.ballots import Motion, check_motion, encode_motion
+from anchor.draft import Count, count_ballots
+from anchor.organisation import Organisation
+from anchor.proposal import Change, Proposal, words_of
+from anchor.rootchain import contents_of_file
+from anchor.rosterfile import parse_roster_file
+from cli.clients import open_home
+from cli.output import print_json, print_lines
+from client.adminkey import NEXT_ADMIN_FILE, sign_once
+from client.assembly import Assembly
+from client.context import Client, open_client
+from client.home import Home, read_home_file
+from core.durable import write_file
+from core.encoding import Value
+from core.errors import EXIT_OK, RefusedError, UsageError
+from core.identity import key_from_seed, public_bytes
+from core.ports import Ports
+from core.sealing import KEY_BYTES
+
+LIFE_S = 365 * 86400
+
+
+def run_vote(arguments: argparse.Namespace) -> int:
+    home, ports = open_home(arguments.home)
+    if not home.roster.is_consortium:
+        raise UsageError("this pool is no consortium: its roster is signed by one key")
+    return trio.run(_vote, arguments, home, ports)
+
+
+async def _vote(arguments: argparse.Namespace, home: Home, ports: Ports) -> int:
+    async with open_client(ports, home) as client:
+        assembly = Assembly(client)
+        await assembly.open()
+        match arguments.action:
+            case "approve" if not arguments.proposal:
+                return _list(arguments, home, await assembly.motions())
+            case "approve":
+                motion = _chosen(arguments.proposal, await assembly.motions())
+            case _:
+                motion = Motion(await _proposal(arguments, client), ())
+        return await _sign(arguments, assembly, client, motion)
+
+
+def _chosen(prefix: str, motions: Sequence[Motion]) -> Motion:
+    found = [motion for motion in motions if motion.proposal.id.hex().startswith(prefix)]
+    if len(found) != 1:
+        raise UsageError(f"{len(found)} proposals begin with {prefix!r}: `moorage consortium approve` lists them")
+    return found[0]
+
+
+def _list(arguments: argparse.Namespace, home: Home, motions: Sequence[Motion]) -> int:
+    rows = [_described(home, motion) for motion in motions]
+    if arguments.json:
+        print_json({"epoch": home.roster.epoch, "proposals": list(rows)})
+    elif rows:
+        for row in rows:
+            _print(row)
+    elif not arguments.quiet:
+        print_lines([f"nothing waits for signatures; the roster is of version {home.roster.epoch}"])
+    return EXIT_OK
+
+
+def _described(home: Home, motion: Motion) -> dict[str, Any]:
+    roster, proposal = home.roster, motion.proposal
+    draft = check_motion(roster, contents_of_file(parse_roster_file(home.roster_file)), motion)
+    count = count_ballots(draft, motion.ballots, roster)
+    signers = {ballot.admin_key for ballot in motion.ballots}
+    names = [
+        item.name
+        for item in {item.name: item for item in (*roster.organisations, *draft.roster.organisations)}.values()
+        if item.member is not None and item.member.admin_key in signers
+    ]
+    return {
+        "proposal": proposal.id.hex(),
+        "change": str(proposal.change),
+        "organisation": proposal.name,
+        "words": list(words_of(roster, proposal)),
+        "signed_by": list(names),
+        **_counted(count),
+        "version": roster.epoch + 1,
+        "expires_s": proposal.expires_s,
+    }
+
+
+def _counted(count: Count) -> dict[str, Value]:
+    return {
+        "signatures_old": count.old,
+        "needed_old": count.old_needed,
+        "signatures_new": count.new,
+        "needed_new": count.new_needed,
+    }
+
+
+def _print(row: dict[str, Any]) -> None:
+    expires = datetime.fromtimestamp(row["expires_s"], tz=UTC)
+    lines = [f"proposal {row['proposal'][:12]} for roster {row['version']}, valid until {expires:%Y-%m-%d}"]
+    lines += [f"  {line}" for line in row["words"]]
+    names = ", ".join(row["signed_by"]) or "nobody"
+    before = f"{row['signatures_old']} of the {row['needed_old']} members before"
+    lines.append(f"  signed by {names}: {before}, {row['signatures_new']} of {row['needed_new']} after, that it takes")
+    print_lines(lines)
+
+
+async def _sign(arguments: argparse.Namespace, assembly: Assembly, client: Client, motion: Motion) -> int:
+    home = client.home
+    row = _described(home, motion)
+    if not (arguments.json or arguments.quiet):
+        _print(row)
+    draft = check_motion(home.roster, motion.proposal.contents, motion)
+    token = client.ports.chance.token(4).hex()
+    before = home.roster
+    ballots = await client.ports.threads.disk(sign_once, client.ports.disk, home.folder, draft, before, token)
+    signed = motion._replace(ballots=tuple(sorted({*motion.ballots, *ballots})))
+    await assembly.cast(encode_motion(motion._replace(ballots=tuple(ballots))))
+    published = await assembly.wait_for(before.epoch + 1, likely=count_ballots(draft, signed.ballots, before).is_enough)
+    if arguments.json:
+        now = count_ballots(draft, signed.ballots, before)
+        print_json({**row, **_counted(now), "epoch": home.roster.epoch, "published": published})
+    elif not arguments.quiet:
+        more = "more members have to approve it"
+        print_lines([f"signed; roster {home.roster.epoch} is published" if published else f"signed; {more}"])
+    return EXIT_OK
+
+
+async def _proposal(arguments: argparse.Namespace, client: Client) -> Proposal:
+    home, now_s = client.home, int(client.ports.clock.now())
+    name = getattr(arguments, "organisation", None) or home.identity.organisation
+    entry: Organisation | None = None
+    match arguments.action:
+        case "leave":
+            change = Change.LEAVE
+        case "renew":
+            change, name = Change.RENEW, ""
+        case _:
+            change = Change.REPLACE
+            entry = await client.ports.threads.disk(_with_new_key, client)
+    return Proposal(
+        base=home.roster.epoch,
+        contents=contents_of_file(parse_roster_file(home.roster_file)),
+        change=change,
+        name=name,
+        organisation=entry,
+        expires_s=now_s + LIFE_S,
+        time_s=now_s,
+        reason=getattr(arguments, "reason", "") or "",
+    )
+
+
+def _with_new_key(client: Client) -> Organisation:
+    """Our entry with another admin key, which is made here if it was not before. Blocks."""
+    home, disk = client.home, client.ports.disk
+    known = home.roster.organisation(home.identity.organisation)
+    if known is None or known.member is None:
+        raise RefusedError(f"{home.identity.organisation} is not on the roster")
+    path = home.path(NEXT_ADMIN_FILE)
+    if disk.stat(path) is None:
+        token = client.ports.chance.token
+        write_file(disk, path, token(KEY_BYTES), token=token(4).hex())
+    key = key_from_seed(read_home_file(disk, home.folder, NEXT_ADMIN_FILE, exact_bytes=KEY_BYTES))
+    return replace(known, policy="", member=replace(known.member, admin_key=public_bytes(key)))

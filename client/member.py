@@ -33,6 +33,7 @@ from client.home import (
 )
 from client.ledger import cosigners_of, create_log, log_origin
 from client.provision import CERTIFICATE_VALID_S, DEFAULT_SETTINGS, ISSUER_VALID_S, SERIAL_BYTES
+from client.service import create_service
 from core.durable import read_file, write_file
 from core.errors import HomeError, UsageError
 from core.identity import (
@@ -155,6 +156,7 @@ class MemberMaker:
             self._write(client, name, data)
         self._write(ledger_peer, SERVICE_LOG_FILE, service.log_seed)
         self._write(ledger_peer, SERVICE_WITNESS_FILE, service.witness_seed)
+        create_service(self._disk, ledger_peer, origin, service)
         member = member_of(plan.address, origin, public_bytes(admin), service.log_seed, service.witness_seed)
         sealing = sealing_public_key(sealing_seed)
         return Organisation(plan.organisation, issuer, public_bytes(manifest), sealing, "", member)

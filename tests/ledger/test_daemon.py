@@ -16,12 +16,13 @@ from client.home import SERVICE_LOG_FILE, SERVICE_WITNESS_FILE, Home, LedgerKeys
 from client.ledger import log_origin
 from client.provision import NewHome
 from client.service import create_service, service_keys
+from client.submission import submit_leaves
 from core.durable import write_file
 from core.errors import HomeError, LedgerError, RefusedError
 from core.ports import Address, Disk, Ports
 from daemon.node import open_node
 from daemon.settings import NetworkSettings, Settings
-from tests.anchor.ledgers import leaf
+from tests.anchor.ledgers import POLICY, leaf
 from tests.ledger.test_members import proofs
 from tests.sim.clock import SimClock
 from tests.sim.disk import SimDisk
@@ -88,6 +89,13 @@ async def test_daemons_anchor_a_clients_leaves_and_refuse_strangers(autojump_clo
             policy = parse_policy(with_policies(client.home).roster.organisations[0].policy)
             for item, data in zip(leaves, proofs(answer, leaves), strict=True):
                 assert len(parse_proof(data).check(item, policy).cosigner_names) == 3
+            submission = await submit_leaves(client.peers, policy, leaves)
+            assert not submission.pending
+            assert [item.leaf for item in submission.anchored] == list(leaves)
+            for anchored in submission.anchored:
+                parse_proof(anchored.proof_file()).check(anchored.leaf, policy)
+            with pytest.raises(HomeError, match="no ledger peer"):
+                await submit_leaves(client.peers, parse_policy(POLICY), leaves)
             again = await client.peers.request(ids["peer-1"], SubmitLeaves(10_000, leaves[::-1]))
             assert isinstance(again, LeavesAnchored)
             assert again.indices == answer.indices[::-1]

@@ -114,11 +114,15 @@ class LedgerPeer:
                 self._writer.close()
 
     async def _follow_roster(self) -> None:
+        looked_back = False
         while True:
             try:
                 await self._look_at_roster()
                 if self.witness is None:
                     await self._open_witness()
+                if not looked_back and self.witness is not None:
+                    await self.witness.look_back()
+                    looked_back = True
             except MoorageError as error:
                 self._stopped(str(error))
                 await trio.sleep(RESTART_S)

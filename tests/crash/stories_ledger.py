@@ -96,7 +96,7 @@ class OperatorCommits(writer_crash.OperatorStory, Story):
     """A log operator fills its first tile; the witness signs before the tiles are written, and lives elsewhere."""
 
     name = "log operator: commits over a full tile"
-    slow = 53
+    slow = 17
 
     def again(self, disk: Disk) -> None:
         """A daemon that met an error of the disk begins anew with its log."""

@@ -27,7 +27,6 @@ from daemon.cosigners import AskedWitness
 from daemon.eventlog import EventLog
 from daemon.ledgerweb import LedgerWeb
 from daemon.operator import Operator
-from daemon.settings import LogLevel
 from daemon.submitters import Submitters
 from daemon.supervise import supervise
 from daemon.web import WebServer
@@ -100,7 +99,7 @@ class LedgerPeer:
             await self._look_at_roster()
             await self._open_witness()
         except MoorageError as error:
-            self._say("error", str(error))
+            self._stopped(str(error))
 
     async def run(self, task_status: trio.TaskStatus[WebServer] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled; then the log is closed. Tells what answers HTTP once that can be asked."""
@@ -115,13 +114,17 @@ class LedgerPeer:
                 self._writer.close()
 
     async def _follow_roster(self) -> None:
+        looked_back = False
         while True:
             try:
                 await self._look_at_roster()
                 if self.witness is None:
                     await self._open_witness()
+                if not looked_back and self.witness is not None:
+                    await self.witness.look_back()
+                    looked_back = True
             except MoorageError as error:
-                self._say("error", str(error))
+                self._stopped(str(error))
                 await trio.sleep(RESTART_S)
             await trio.sleep(ROSTER_LOOK_S)
 
@@ -132,7 +135,7 @@ class LedgerPeer:
             try:
                 await self.operator.run()
             except LedgerError as error:
-                self._say("error", str(error))
+                self._stopped(str(error))
             await trio.sleep(RESTART_S)
 
     # --- the roster ---------------------------------------------------------------------------
@@ -159,7 +162,7 @@ class LedgerPeer:
             try:
                 policy = parse_policy(organisation.policy)
             except MalformedError as error:
-                self._say("error", f"{organisation.name}: {error}")
+                self._stopped(f"{organisation.name}: {error}")
                 continue
             for key in policy.logs:
                 found.setdefault(key.name, policy)
@@ -197,7 +200,7 @@ class LedgerPeer:
             try:
                 self._remote[url] = WebWitness(self._ports.net, url)
             except MalformedError as error:
-                self._say("error", f"witness: {error}")
+                self._stopped(f"witness: {error}")
                 return None
         return self._remote[url]
 
@@ -212,7 +215,7 @@ class LedgerPeer:
             self._witnesses_of(writer.policy),
             threads=self._ports.threads,
             clock=self._ports.clock,
-            say=lambda text: self._say("warning", text),
+            say=self._warn,
         )
 
     def _writer_of(self, policy: str) -> LogWriter:
@@ -246,7 +249,7 @@ class LedgerPeer:
             LocalWitness.resync, self._ports.disk, folder, self._cosigners, self._logs(), notes
         )
         await self._ports.threads.disk(self._ports.disk.unlink, self._home.path(RESYNC_FILE))
-        self._say("warning", "the witness remembers again what others kept of it")
+        self._warn("the witness remembers again what others kept of it")
 
     async def _look_back(self, origin: str) -> Sequence[bytes]:
         """``daemon.witnessdesk.LookBack``."""
@@ -299,5 +302,8 @@ class LedgerPeer:
             submitted.anchored[0].checkpoint,
         )
 
-    def _say(self, level: LogLevel, text: str) -> None:
-        self._log.log(level, "ledger", text)
+    def _warn(self, text: str) -> None:
+        self._log.log("warning", "ledger", text)
+
+    def _stopped(self, text: str) -> None:
+        self._log.log("error", "ledger-stopped", text)

@@ -23,7 +23,7 @@ class WitnessDesk:
     """``daemon.cosigners.AskedWitness`` for this peer's own log, and what the web server asks for others'.
 
     Args:
-        look_back: asked once for each log in each life, before anything is signed for it. A witness whose folder is an
+        look_back: asked for each log in each life, before anything is signed for it. A witness whose folder is an
             old copy (a snapshot of its machine was restored) so meets its own later signatures.
     """
 
@@ -53,7 +53,7 @@ class WitnessDesk:
         if origin not in self._origins:
             raise WitnessRefusedError(f"witness: does not serve the log {origin[:100]!r}", status=404)
         async with self._turns.setdefault(origin, trio.Lock()):
-            await self._remember(origin)
+            await self._remember(origin, last_chance=True)
             if self.failure is not None:
                 raise LedgerError(str(self.failure))
             return await self._threads.disk(self._add, request, int(self._clock.now()))
@@ -68,10 +68,24 @@ class WitnessDesk:
     def _add(self, request: AddCheckpoint, now_s: int) -> str:
         return self._witness.add_checkpoint(request.old_size, request.proof, request.checkpoint, now_s=now_s)
 
-    async def _remember(self, origin: str) -> None:
+    async def look_back(self) -> None:
+        """At the start, as long as what the logs show still has our signature: the next they show may not."""
+
+        async def look(origin: str) -> None:
+            async with self._turns.setdefault(origin, trio.Lock()):
+                await self._remember(origin, last_chance=False)
+
+        async with trio.open_nursery() as nursery:
+            for origin in self._origins:
+                nursery.start_soon(look, origin)
+
+    async def _remember(self, origin: str, *, last_chance: bool) -> None:
         if origin in self._looked_back or self.failure is not None:
             return
         notes = await self._look_back(origin)
+        if not notes and not last_chance:
+            # Nobody was there yet: once more before anything is signed.
+            return
         try:
             await self._threads.disk(self._witness.check_memory, origin, notes)
         except LedgerError as error:

@@ -197,6 +197,7 @@ def test_unlink_removes_a_name(place: Place) -> None:
 
 def test_free_space_is_a_number_of_bytes(place: Place) -> None:
     assert place.disk.free_bytes(place.top) > 0
+    assert place.disk.file_system(place.top)
     with pytest.raises(FileNotFoundError):
         place.disk.free_bytes(place.path("nowhere"))
 

@@ -19,6 +19,7 @@ from tests.anchor.ledgers import (
     reopened_witness,
 )
 from tests.crash.enumerate import Story
+from tests.ledger import test_writer_crash as writer_crash
 from tests.sim.disk import SimDisk
 
 
@@ -91,6 +92,34 @@ class WitnessRemembers(Story):
         _nothing_beside(disk, "/witness")
 
 
+class OperatorCommits(writer_crash.OperatorStory, Story):
+    """A log operator fills its first tile; the witness signs before the tiles are written, and lives elsewhere."""
+
+    name = "log operator: commits over a full tile"
+    slow = 17
+
+    def again(self, disk: Disk) -> None:
+        """A daemon that met an error of the disk begins anew with its log."""
+        self.release()
+        self.run(disk)
+
+    def check(self, disk: Disk) -> None:
+        self.release()
+        super().check(disk)
+        _nothing_beside(disk, "/anchor")
+
+
+class WitnessSynchronised(writer_crash.ResyncStory, Story):
+    """A witness that lost its folder remembers what others kept."""
+
+    name = "witness: synchronised again"
+    slow = 5
+
+    def check(self, disk: Disk) -> None:
+        super().check(disk)
+        _nothing_beside(disk, "/witness")
+
+
 def _nothing_beside(disk: Disk, folder: str) -> None:
     """No temporary file; those that a crash left are replaced by the next write of the same name."""
     for name in disk.list_folder(folder):
@@ -102,4 +131,4 @@ def _nothing_beside(disk: Disk, folder: str) -> None:
             assert not name.endswith(".tmp"), f"leftover: {path}"
 
 
-STORIES: tuple[type[Story], ...] = (LogAppended, LogAndWitness, WitnessRemembers)
+STORIES: tuple[type[Story], ...] = (LogAppended, LogAndWitness, WitnessRemembers, OperatorCommits, WitnessSynchronised)

@@ -76,19 +76,25 @@ class OperatorStory:
         copy_tree(nearly_full_tile()[1], witness_disk, "/witness")
         self.witness = new_witness(0, witness_disk)
         self.promised: list[Anchored] = []
+        self.writer: LogWriter | None = None
 
     def prepare(self, disk: Disk) -> None:
         copy_tree(nearly_full_tile()[0], disk, "/anchor")
 
     def run(self, disk: Disk) -> None:
-        writer = opened(disk)
+        writer = self.writer = opened(disk)
         self.promised += anchor(writer, self.witness, [leaf(254)])
         self.promised += anchor(writer, self.witness, [leaf(255), leaf(256)])
         writer.close()
 
+    def release(self) -> None:
+        """A process that goes on after an error lets go of its lock."""
+        if self.writer is not None:
+            self.writer.close()
+
     def recover(self, disk: Disk) -> None:
         # Another leaf first: had the cut taken what was cosigned, the witness would object.
-        writer = opened(disk)
+        writer = self.writer = opened(disk)
         self.promised += anchor(writer, self.witness, [b"another", *leaves(253, 260)])
         writer.close()
 

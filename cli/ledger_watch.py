@@ -232,6 +232,6 @@ def _look_lines(look: Look) -> list[str]:
     if look.silent:
         return [f"{look.origin or look.source}: not seen: {look.silent}"]
     when = f", cosigned at {time_text(look.time_s)}" if look.time_s else ""
-    words = "looked at" if look.alarms else "consistent"
+    words = "ALARM" if look.alarms else "consistent"
     lines = [f"{look.origin}: {words}: {look.size} entries, {look.new_entries} of them new{when}"]
     return [*lines, *(f"  note: {note}" for note in look.notes)]

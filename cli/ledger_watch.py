@@ -21,8 +21,7 @@ from cli.ledger_words import time_text
 from cli.output import print_json, print_lines
 from client.evidence import MonitorState
 from client.home import ROSTER_FILE, Home
-from client.ledger import origin_of
-from client.logs import CHECKPOINT_FILE, home_log_folder, origin_of_note
+from client.logs import CHECKPOINT_FILE, home_log, origin_of_note
 from client.tilesource import FolderSource, TileSource
 from client.trust import Trust, no_trust, origins_of, trust_in_home, trust_in_roster
 from client.watch import Alarm, Head, Look, Target, Watcher
@@ -142,7 +141,8 @@ def _places_of_roster(setting: _Setting) -> list[_Place]:
     """Every log of the roster that has an address, and the home's own."""
     found: list[_Place] = []
     if setting.home is not None:
-        found.append(_Place(home_log_folder(setting.disk, setting.home), origin_of(setting.home)))
+        own = home_log(setting.disk, setting.home)
+        found.append(_Place(own.folder, own.origin))
     for organisation in setting.roster.organisations if setting.roster else ():
         for origin in origins_of(organisation.policy):
             url = log_url(organisation.policy, origin)

@@ -77,14 +77,29 @@ class _Setting(NamedTuple):
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit status 4: an alarm stands; 75: with ``--once``, a log did not answer."""
-    home = read_home(arguments.home) if os.path.exists(os.path.join(arguments.home, ROSTER_FILE)) else None
     if arguments.every_seconds <= 0 or (arguments.stall_minutes is not None and arguments.stall_minutes <= 0):
         raise UsageError("--every-seconds and --stall-minutes take numbers above 0")
-    if arguments.state is None and home is None:
+    if arguments.state is None and not _has_home(arguments):
         raise UsageError("a monitor must remember what it saw: give --state DIR, or --home")
+    folder = os.path.abspath(arguments.state) if arguments.state else os.path.join(arguments.home, STATE_FOLDER)
+    disk = RealDisk(private=True)
+    disk.make_folders(folder)
+    with disk.lock(os.path.join(folder, "lock"), wait=False) as ours:
+        if not ours:
+            raise BusyError(f"another monitor works in {folder}: give this one a --state of its own")
+        return trio.run(_watch, arguments, disk, MonitorState(disk, RealChance(), folder))
+
+
+def _has_home(arguments: argparse.Namespace) -> bool:
+    return os.path.exists(os.path.join(arguments.home, ROSTER_FILE))
+
+
+def _setting(arguments: argparse.Namespace, disk: RealDisk) -> _Setting:
+    """As it is now: rosters change while a monitor runs. Raises HomeError, SourceError, MalformedError."""
+    home = read_home(arguments.home) if _has_home(arguments) else None
     roster_file = read_small(arguments.roster) if arguments.roster else home.roster_file if home else b""
-    setting = _Setting(
-        disk=RealDisk(private=True),
+    return _Setting(
+        disk=disk,
         threads=RealThreads(),
         home=home,
         roster=parse_roster(roster_file) if roster_file else None,
@@ -92,17 +107,12 @@ def run(arguments: argparse.Namespace) -> int:
         policy=read_small(arguments.policy).decode("utf-8", "replace") if arguments.policy else "",
         stall_s=60 * (arguments.stall_minutes or 0),
     )
-    folder = os.path.abspath(arguments.state) if arguments.state else os.path.join(arguments.home, STATE_FOLDER)
-    setting.disk.make_folders(folder)
-    with setting.disk.lock(os.path.join(folder, "lock"), wait=False) as ours:
-        if not ours:
-            raise BusyError(f"another monitor works in {folder}: give this one a --state of its own")
-        return trio.run(_watch, arguments, setting, MonitorState(setting.disk, RealChance(), folder))
 
 
-async def _watch(arguments: argparse.Namespace, setting: _Setting, state: MonitorState) -> int:
-    watcher = Watcher(state, setting.threads, RealClock())
+async def _watch(arguments: argparse.Namespace, disk: RealDisk, state: MonitorState) -> int:
+    watcher = Watcher(state, RealThreads(), RealClock())
     while True:
+        setting = _setting(arguments, disk)
         places = [_Place(source, "") for source in arguments.sources] or _places_of_roster(setting)
         looks = [await _look(watcher, setting, place) for place in places]
         standing = [Alarm(*item) for item in state.standing()]

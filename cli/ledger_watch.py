@@ -21,8 +21,7 @@ from cli.ledger_words import time_text
 from cli.output import print_json, print_lines
 from client.evidence import MonitorState
 from client.home import ROSTER_FILE, Home
-from client.ledger import origin_of
-from client.logs import CHECKPOINT_FILE, home_log_folder, origin_of_note
+from client.logs import CHECKPOINT_FILE, home_log, origin_of_note
 from client.tilesource import FolderSource, TileSource
 from client.trust import Trust, no_trust, origins_of, trust_in_home, trust_in_roster
 from client.watch import Alarm, Head, Look, Target, Watcher
@@ -78,14 +77,29 @@ class _Setting(NamedTuple):
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit status 4: an alarm stands; 75: with ``--once``, a log did not answer."""
-    home = read_home(arguments.home) if os.path.exists(os.path.join(arguments.home, ROSTER_FILE)) else None
     if arguments.every_seconds <= 0 or (arguments.stall_minutes is not None and arguments.stall_minutes <= 0):
         raise UsageError("--every-seconds and --stall-minutes take numbers above 0")
-    if arguments.state is None and home is None:
+    if arguments.state is None and not _has_home(arguments):
         raise UsageError("a monitor must remember what it saw: give --state DIR, or --home")
+    folder = os.path.abspath(arguments.state) if arguments.state else os.path.join(arguments.home, STATE_FOLDER)
+    disk = RealDisk(private=True)
+    disk.make_folders(folder)
+    with disk.lock(os.path.join(folder, "lock"), wait=False) as ours:
+        if not ours:
+            raise BusyError(f"another monitor works in {folder}: give this one a --state of its own")
+        return trio.run(_watch, arguments, disk, MonitorState(disk, RealChance(), folder))
+
+
+def _has_home(arguments: argparse.Namespace) -> bool:
+    return os.path.exists(os.path.join(arguments.home, ROSTER_FILE))
+
+
+def _setting(arguments: argparse.Namespace, disk: RealDisk) -> _Setting:
+    """As it is now: rosters change while a monitor runs. Raises HomeError, SourceError, MalformedError."""
+    home = read_home(arguments.home) if _has_home(arguments) else None
     roster_file = read_small(arguments.roster) if arguments.roster else home.roster_file if home else b""
-    setting = _Setting(
-        disk=RealDisk(private=True),
+    return _Setting(
+        disk=disk,
         threads=RealThreads(),
         home=home,
         roster=parse_roster(roster_file) if roster_file else None,
@@ -93,17 +107,12 @@ def run(arguments: argparse.Namespace) -> int:
         policy=read_small(arguments.policy).decode("utf-8", "replace") if arguments.policy else "",
         stall_s=60 * (arguments.stall_minutes or 0),
     )
-    folder = os.path.abspath(arguments.state) if arguments.state else os.path.join(arguments.home, STATE_FOLDER)
-    setting.disk.make_folders(folder)
-    with setting.disk.lock(os.path.join(folder, "lock"), wait=False) as ours:
-        if not ours:
-            raise BusyError(f"another monitor works in {folder}: give this one a --state of its own")
-        return trio.run(_watch, arguments, setting, MonitorState(setting.disk, RealChance(), folder))
 
 
-async def _watch(arguments: argparse.Namespace, setting: _Setting, state: MonitorState) -> int:
-    watcher = Watcher(state, setting.threads, RealClock())
+async def _watch(arguments: argparse.Namespace, disk: RealDisk, state: MonitorState) -> int:
+    watcher = Watcher(state, RealThreads(), RealClock())
     while True:
+        setting = _setting(arguments, disk)
         places = [_Place(source, "") for source in arguments.sources] or _places_of_roster(setting)
         looks = [await _look(watcher, setting, place) for place in places]
         standing = [Alarm(*item) for item in state.standing()]
@@ -142,7 +151,8 @@ def _places_of_roster(setting: _Setting) -> list[_Place]:
     """Every log of the roster that has an address, and the home's own."""
     found: list[_Place] = []
     if setting.home is not None:
-        found.append(_Place(home_log_folder(setting.disk, setting.home), origin_of(setting.home)))
+        own = home_log(setting.disk, setting.home)
+        found.append(_Place(own.folder, own.origin))
     for organisation in setting.roster.organisations if setting.roster else ():
         for origin in origins_of(organisation.policy):
             url = log_url(organisation.policy, origin)
@@ -232,6 +242,6 @@ def _look_lines(look: Look) -> list[str]:
     if look.silent:
         return [f"{look.origin or look.source}: not seen: {look.silent}"]
     when = f", cosigned at {time_text(look.time_s)}" if look.time_s else ""
-    words = "looked at" if look.alarms else "consistent"
+    words = "ALARM" if look.alarms else "consistent"
     lines = [f"{look.origin}: {words}: {look.size} entries, {look.new_entries} of them new{when}"]
     return [*lines, *(f"  note: {note}" for note in look.notes)]

@@ -20,7 +20,7 @@ from anchor.merkle import inclusion_steps, leaf_hash
 from anchor.note import TYPE_ED25519_COSIGNATURE, Note, parse_note
 from anchor.policy import parse_policy
 from anchor.proof import parse_proof
-from anchor.receipt import Receipt, parse_receipt
+from anchor.receipt import parse_receipt
 from anchor.roster import parse_roster
 from anchor.timestamp import REPLY_MAX_BYTES, Stamp, check_stamp, stamping_is_possible
 from client.bundle_readme import ReadmeFacts, readme
@@ -97,20 +97,20 @@ def _derived(papers: Papers, document: CheckedDocument) -> dict[str, bytes]:
     receipt = parse_receipt(papers.receipt)
     proof = parse_proof(receipt.proof)
     leaf = proof.extra or b""
+    owner = next(
+        item for item in parse_roster(receipt.roster).organisations if item.name == document.statement.organisation
+    )
     members = {
         "leaf": leaf,
         "leaf.tlog-proof": receipt.proof,
         "checkpoint": proof.checkpoint,
-        "policy": receipt.policy.encode(),
+        "policy": owner.policy.encode(),
         "roster": receipt.roster,
         "files.b3": b"".join(map(_b3sum_line, document.entries or ())),
     }
-    owner = next(
-        item for item in parse_roster(receipt.roster).organisations if item.name == document.statement.organisation
-    )
     signed = parse_leaf(leaf)
     members |= _signed("owner", owner.manifest_key, signed.text.encode(), signed.signature.blob)
-    return members | _signed_checkpoint(receipt, parse_note(proof.checkpoint))
+    return members | _signed_checkpoint(owner.policy, parse_note(proof.checkpoint))
 
 
 def _signed(name: str, key: bytes, text: bytes, signature: bytes) -> dict[str, bytes]:
@@ -121,9 +121,9 @@ def _signed(name: str, key: bytes, text: bytes, signature: bytes) -> dict[str, b
     return {f"openssl/{name}.pem": pem, f"openssl/{name}.text": text, f"openssl/{name}.sig": signature}
 
 
-def _signed_checkpoint(receipt: Receipt, note: Note) -> dict[str, bytes]:
+def _signed_checkpoint(policy_text: str, note: Note) -> dict[str, bytes]:
     """The log's signature and each Ed25519 cosignature by a witness of the policy, in the order of their lines."""
-    policy = parse_policy(receipt.policy)
+    policy = parse_policy(policy_text)
     logs = {(key.name, key.key_id): key.public for key in policy.logs}
     witnesses = {
         (item.key.name, item.key.key_id): item.key.public

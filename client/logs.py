@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from anchor.audit import check_log
 from anchor.checkpoint import Checkpoint
@@ -19,7 +20,7 @@ from anchor.proof import Proof
 from anchor.tiles import TILE_WIDTH, TileTree, bundle_path, read_bundle, read_entries, tile_path, tile_width
 from anchor.witness import origin_folder
 from client.home import Home
-from client.ledger import LOG_FOLDER, home_policy, origin_of
+from client.ledger import LOG_FOLDER, home_policy, log_origin, origin_of
 from core.durable import write_file
 from core.errors import LedgerError, MoorageError, TargetError, UnknownObjectError, UsageError
 from core.ids import ObjectId
@@ -117,17 +118,29 @@ def open_folder(disk: Disk, folder: str, policy: str) -> OpenedLog:
     return OpenedLog(disk, folder, parsed, note, parsed.check_checkpoint(note))
 
 
-def home_log_folder(disk: Disk, home: Home) -> str:
-    """Where the home's own log lies, or the one that it operates for its organisation."""
-    operated = origin_folder(home.path(OPERATOR_FOLDER), origin_of(home))
+class HomeLog(NamedTuple):
+    """The log that a home has."""
+
+    origin: str
+    folder: str
+    policy: str
+
+
+def home_log(disk: Disk, home: Home) -> HomeLog:
+    """The log that the home operates for its organisation, where it is a ledger peer; else its own."""
+    origin = log_origin(home.roster.pool_name, home.identity.organisation)
+    operated = origin_folder(home.path(OPERATOR_FOLDER), origin)
     if disk.stat(posixpath.join(operated, CHECKPOINT_FILE)) is not None:
-        return operated
-    return origin_folder(home.path(LOG_FOLDER), origin_of(home))
+        for organisation in home.roster.organisations:
+            if organisation.name == home.identity.organisation:
+                return HomeLog(origin, operated, organisation.policy)
+    return HomeLog(origin_of(home), origin_folder(home.path(LOG_FOLDER), origin_of(home)), home_policy(home))
 
 
 def open_home_log(disk: Disk, home: Home) -> OpenedLog:
-    """The home's own log, as others may see it. Raises as ``open_folder``."""
-    return open_folder(disk, home_log_folder(disk, home), home_policy(home))
+    """The home's log, as others may see it. Raises as ``open_folder``."""
+    found = home_log(disk, home)
+    return open_folder(disk, found.folder, found.policy)
 
 
 def origin_of_note(note: bytes) -> str:

@@ -170,7 +170,7 @@ class _Glance:
 
     async def _contradicts(self, ours: Shown) -> bool:
         """Whether what is served now cannot follow what was seen before; then the old view stays."""
-        seen = Shown("the log, earlier,", self.view.note, log_signed(self._policy, self.view.note))
+        seen = Shown("the log at an earlier look", self.view.note, log_signed(self._policy, self.view.note))
         if ours.signed.checkpoint.size < seen.signed.checkpoint.size:
             sizes = f"{seen.signed.checkpoint.size} entries, and now {ours.signed.checkpoint.size}"
             self._alarm(AlarmKind.ROLLBACK, f"it served {sizes}", seen.note, ours.note)
@@ -207,7 +207,7 @@ class _Glance:
     async def _explain(self, ours: Shown, words: str) -> None:
         """A fork, where the log's own tiles prove one; else something is unreadable."""
         if self.view.edge.size:
-            seen = Shown("the log, earlier,", self.view.note, log_signed(self._policy, self.view.note))
+            seen = Shown("the log at an earlier look", self.view.note, log_signed(self._policy, self.view.note))
             with suppress(CorruptError, MalformedError):
                 found = await self._reader.run(lambda read: compare(ours, seen, read))
                 if found is not None:

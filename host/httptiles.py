@@ -28,11 +28,11 @@ class HttpClient:
     """
 
     def __init__(self, url: str, context: ssl.SSLContext | None = None) -> None:
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise UsageError(f"{url}: its port is not a number below 65,536") from error
+            raise UsageError(f"{url}: {error}") from error
         if parts.scheme not in _PORTS or not parts.hostname or parts.query or parts.fragment or parts.username:
             raise UsageError(f"{url}: not of the form http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH")
         self.url = url.rstrip("/")

@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anchor.leaf import parse_leaf
 from anchor.manifest import object_id
@@ -189,6 +191,14 @@ def test_what_is_no_bundle_is_refused() -> None:
         check_bundle(buffer.getvalue(), pinned_pool=None)
     with pytest.raises(MalformedError, match="at most"):
         check_bundle(zipped({str(number): b"" for number in range(1100)}), pinned_pool=None)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_bundle_or_refused(data: bytes) -> None:
+    whole = members(make_bundle(papers()))
+    for candidate in (data, b"PK\x03\x04" + data, zipped({**whole, "listing": data}), zipped({"listing": data})):
+        with pytest.raises(MoorageError):
+            check_bundle(candidate, pinned_pool=None)
 
 
 def test_a_stamped_bundle_is_checked_by_openssl_and_by_us(tmp_path: Path, office: Authority) -> None:

@@ -10,7 +10,10 @@ from typing import TypeVar, TypeVarTuple, Unpack
 import pytest
 from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 
+from anchor.compact import Edge
 from anchor.evidence import AlarmKind, Evidence, check_evidence, parse_evidence
 from anchor.leaf import (
     Leaf,
@@ -23,14 +26,17 @@ from anchor.leaf import (
 )
 from anchor.log import Log
 from anchor.merkle import leaf_hash
+from anchor.monitor import View, encode_view, parse_view
 from anchor.ownerleaves import DeleteLeaf, RevokeLeaf
 from anchor.proof import format_proof
 from anchor.roster import Organisation, sign_roster
+from anchor.rules import ObjectState
 from client.evidence import MonitorState, read_evidence
 from client.logs import open_folder
 from client.tilesource import FolderSource
 from client.watch import Head, Look, Target, Watcher
-from core.errors import CorruptError, LedgerError, MoorageError
+from core.encoding import encode_checked
+from core.errors import CorruptError, LedgerError, MalformedError, MoorageError
 from core.identity import public_bytes
 from core.ids import ObjectId, PeerId
 from core.ports import Disk
@@ -491,3 +497,53 @@ def test_an_honest_log_cannot_be_framed_by_leaving_entries_out() -> None:
     for bad, earlier in ((FIRST, second), (second, FIRST)):
         with pytest.raises(CorruptError):
             framed(hospital, bad, earlier)
+
+
+names = st.sampled_from(["alarm.json", "policy", "roster", "prefix", "first.checkpoint", "entry-1.tlog-proof"])
+
+
+@given(st.dictionaries(names, st.binary(max_size=100)))
+def test_any_files_are_evidence_or_refused(files: dict[str, bytes]) -> None:
+    whole = Evidence(AlarmKind.FORK, ORIGIN, "words", NOW_S, POLICY, ROSTER).files()
+    for candidate in (files, whole | files):
+        with suppress(MoorageError):
+            check_evidence(parse_evidence(candidate))
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_a_view_or_refused(data: bytes) -> None:
+    for candidate in (data, encode_checked({"v": 1, "note": data, "size": 1, "peaks": data, "objects": []})):
+        with suppress(MalformedError):
+            assert parse_view(encode_view(parse_view(candidate))) == parse_view(candidate)
+
+
+def test_a_view_is_written_and_read_alike() -> None:
+    state = ObjectState(NAME, 2, 7, True, (b"a" * 32, b"b" * 32))
+    view = View(b"note", Edge(3, (b"x" * 32, b"y" * 32)), {object_of(1): state})
+    assert parse_view(encode_view(view)) == view
+    for wrong in (replace(view, edge=Edge(4, view.edge.peaks)), replace(view, edge=Edge(3, ()))):
+        with pytest.raises(MalformedError):
+            parse_view(encode_view(wrong))
+
+
+async def test_a_log_of_many_levels_of_tiles_is_followed_quickly() -> None:
+    """What a monitor reads anew is what is new: a second look reads one bundle."""
+    hospital, monitor = Hospital(), Monitor()
+    hospital.append(*(b"entry %d" % number for number in range(1000)))
+    counted: list[str] = []
+    target = hospital.target()
+    source = target.source
+    assert isinstance(source, FolderSource)
+
+    class Counting(FolderSource):
+        async def read(self, path: str, *, max_bytes: int) -> bytes | None:
+            counted.append(path)
+            return await super().read(path, max_bytes=max_bytes)
+
+    target = target._replace(source=Counting(hospital.disk, Inline(), hospital.log.folder))
+    await monitor.look(target)
+    counted.clear()
+    hospital.append(manifest(1))
+    look = await monitor.look(target)
+    assert look.new_entries == 1
+    assert counted == ["checkpoint", "tile/entries/003.p/233"]

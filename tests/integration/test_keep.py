@@ -209,3 +209,20 @@ def test_sigterm_ends_a_daemon_with_status_0_within_ten_seconds(pool: Pool) -> N
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.wait(expect=0).status == 0
     assert time.monotonic() - began < 25
+
+
+def test_a_proof_bundle_convinces_with_no_home_and_the_same_papers_make_the_same_bytes(
+    pool: Pool, blob: Path, tmp_path: Path
+) -> None:
+    stored = pool.put(blob)["object"]
+    bundles = [tmp_path / "one.zip", tmp_path / "two.zip"]
+    for bundle in bundles:
+        assert pool.run("receipt", stored, "--bundle", bundle).json["bundle"] == str(bundle)
+    assert bundles[0].read_bytes() == bundles[1].read_bytes()
+    checked = run("--home", "/nonexistent", "--json", "check-receipt", bundles[0], "--against", blob).json
+    assert (checked["valid"], checked["object"]) == (True, stored)
+    blob.write_bytes(blob.read_bytes()[:-1] + b"!")
+    assert run("--json", "check-receipt", bundles[0], "--against", blob, expect=4).json["valid"] is False
+    data = bundles[0].read_bytes()
+    bundles[1].write_bytes(data[:30_000] + bytes([data[30_000] ^ 1]) + data[30_001:])
+    run("check-receipt", bundles[1], expect=4)

@@ -42,13 +42,12 @@ def _find_packages(cache: Path) -> Path:
             return path
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         pytest.skip(f"no {PACKAGE} here, and no Debian to have it from")
-    # Without root apt-get cannot download into a folder that its own user may not write.
-    for words in (("apt-get", "download", "--quiet", PACKAGE), ("apt-get", "update"), ("apt-get", "download", PACKAGE)):
-        ran = _run(*words, folder=cache)
-        if list(cache.glob("*.deb")):
-            break
-    else:
-        pytest.skip(f"{PACKAGE} cannot be had: {ran.stderr[-300:]}")
+    failure = ""
+    for words in (("apt-get", "download", PACKAGE), ("apt-get", "update"), ("apt-get", "download", PACKAGE)):
+        if not list(cache.glob("*.deb")):
+            failure = _run(*words, folder=cache).stderr[-300:]
+    if not list(cache.glob("*.deb")):
+        pytest.skip(f"{PACKAGE} cannot be had: {failure}")
     _run("dpkg-deb", "-x", str(next(iter(cache.glob("*.deb")))), str(cache / "debian"), folder=cache)
     return cache / "debian/usr/share/gocode"
 

@@ -2,7 +2,7 @@
 
 Version N of all four roles (root, targets, snapshot, timestamp) is made at once, from nothing but the roster, so that
 every organisation signs the same bytes without having them sent. All four have the same keys, one an organisation, and
-the same threshold, floor(2n/3)+1. Root N+1 is signed by the thresholds of N and of N+1 (TUF specification 1.0.33,
+the same threshold, floor(2n/3)+1. Root N+1 is signed by the thresholds of N and of N+1 (TUF specification 1.0.31,
 section 5.3.4), the others by that of N+1.
 
 Importing this takes a tenth of a second: who only uses a roster that it accepted before needs ``anchor.rosterfile``.

@@ -139,7 +139,13 @@ def verify_chain(file: RosterFile, *, now_s: float | None = None) -> None:
     for item in roster.organisations:
         if item.issuer:
             check_issuer(item.issuer, item.name)
-    if now_s is not None and roster.has_expired(now_s):
+    if now_s is not None:
+        check_current(roster, now_s)
+
+
+def check_current(roster: Roster, now_s: float) -> None:
+    """Raises RosterError when the roster has expired by then."""
+    if roster.has_expired(now_s):
         raise RosterError(
             f"roster {roster.epoch} of {roster.pool_name!r} expired on {stamp(roster.expires_s):%Y-%m-%d}: its "
             "organisations have to sign a new version (`moorage consortium renew`)"

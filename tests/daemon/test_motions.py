@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from anchor.ballots import Motion, encode_motion, parse_motion, with_ballots
 from anchor.draft import Ballot, draft_of, sign_draft
-from anchor.organisation import Roster
+from anchor.organisation import Organisation, Roster
 from anchor.proposal import (
     Change,
     Proposal,
@@ -104,8 +104,25 @@ def test_what_cannot_be_done_is_refused(item: Proposal, why: str) -> None:
         next_roster(BASE, item)
 
 
+def _with_keys_of(other: Hospital) -> Organisation:
+    mine, theirs = E_.row(), other.row()
+    assert mine.member is not None
+    assert theirs.member is not None
+    member = replace(mine.member, admin_key=theirs.member.admin_key)
+    return replace(mine, policy="", member=member)
+
+
+def test_a_newcomer_s_log_may_not_pass_for_another_s() -> None:
+    entry = replace(E_.row(), policy="")
+    assert entry.member is not None
+    for origin in ("consortium.example/a/2", "consortium.example/e", "elsewhere.example/e/1", "consortium.example/e/x"):
+        renamed = replace(entry, member=replace(entry.member, log_origin=origin))
+        with pytest.raises(RosterError, match="may not be called"):
+            next_roster(BASE, replace(proposal(Change.JOIN, "e"), organisation=renamed))
+
+
 def test_a_newcomer_may_not_bring_a_member_s_keys() -> None:
-    stolen = replace(proposal(Change.JOIN, "e"), organisation=replace(FOUR[0].row(), name="e", policy=""))
+    stolen = replace(proposal(Change.JOIN, "e"), organisation=_with_keys_of(FOUR[0]))
     with pytest.raises(MoorageError, match="twice"):
         next_roster(BASE, stolen)
 

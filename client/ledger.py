@@ -90,7 +90,7 @@ async def anchor_manifest(client: Client, manifest: Manifest, manifest_file: byt
     Raises LedgerError, HomeError (the home's log is not the one on the roster).
     """
     home = client.home
-    roster, roster_file = home.held.both
+    roster = home.roster
     organisation = roster.organisation_of_key(manifest.owner_key)
     if organisation is None:
         raise HomeError("this home's organisation key is not on the pool's roster: ask for the current roster")
@@ -106,7 +106,7 @@ async def anchor_manifest(client: Client, manifest: Manifest, manifest_file: byt
 
     def append() -> bytes:
         anchored = open_log(client.ports.disk, home).append([leaf], now_s)[0]
-        receipt = make_receipt(object_id(manifest_file), anchored.proof_file(), roster_file, organisation)
+        receipt = make_receipt(object_id(manifest_file), anchored.proof_file(), home.roster_file, organisation)
         data = encode_receipt(receipt)
         check_receipt(
             parse_receipt(data), manifest_file=manifest_file, pinned_pool=home.roster.pool, known_roster=roster

@@ -25,6 +25,8 @@ from core.errors import BadSignatureError
 from core.identity import ED25519_SIGNATURE_BYTES, public_bytes
 from core.ids import derived_digest
 
+# Of TUF. What is signed must not depend on which release of the library an organisation has.
+SPECIFICATION = "1.0.31"
 # In the order in which a ballot's signatures stand.
 ROLES = (Root.type, Targets.type, Snapshot.type, Timestamp.type)
 CONTENTS_CONTEXT = "moorage 2026 roster contents v1"
@@ -73,16 +75,16 @@ def root_of_keys(version: int, expires: datetime, keys: Sequence[bytes]) -> Root
     # In the order in which a reader of the file finds them.
     listed = {key.keyid: cast(Key, key) for key in sorted(map(tuf_key, keys), key=lambda key: key.keyid)}
     roles = {role: Role(list(listed), byzantine_majority(len(keys))) for role in ROLES}
-    return Root(version, None, expires, listed, roles, consistent_snapshot=True)
+    return Root(version, SPECIFICATION, expires, listed, roles, consistent_snapshot=True)
 
 
 def rest_of(version: int, expires: datetime, targets: Mapping[str, dict[str, Any]]) -> tuple[Signed, ...]:
     rows = {name: TargetFile(int(row["length"]), dict(row["hashes"]), name) for name, row in targets.items()}
     meta = MetaFile(version)
     return (
-        Targets(version, None, expires, rows),
-        Snapshot(version, None, expires, {"targets.json": meta}),
-        Timestamp(version, None, expires, MetaFile(version)),
+        Targets(version, SPECIFICATION, expires, rows),
+        Snapshot(version, SPECIFICATION, expires, {"targets.json": meta}),
+        Timestamp(version, SPECIFICATION, expires, MetaFile(version)),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from anchor.leaf import escape_name
 from anchor.organisation import Organisation, Roster, with_policies
 from anchor.rosterparts import (
     MEMBERS_MAX,
@@ -139,6 +140,8 @@ def next_roster(roster: Roster, proposal: Proposal) -> Roster:
         raise RosterError(f"the proposal changes roster {proposal.base}, and this is {roster.epoch}: propose it anew")
     if not proposal.time_s < proposal.expires_s <= proposal.time_s + LIFE_MAX_S:
         raise RosterError(f"a roster is proposed for at most {LIFE_MAX_S // 86400} days")
+    if proposal.organisation is not None:
+        _check_origin(roster.pool_name, proposal.organisation)
     organisations = _changed(list(roster.organisations), proposal)
     check_distinct(organisations)
     return Roster(
@@ -150,6 +153,14 @@ def next_roster(roster: Roster, proposal: Proposal) -> Roster:
         root=roster.root,
         expires_s=proposal.expires_s,
     )
+
+
+def _check_origin(pool_name: str, organisation: Organisation) -> None:
+    """Nobody's log may pass for another's: an origin is the pool's name, the organisation's, and a number."""
+    origin = organisation.member.log_origin if organisation.member is not None else ""
+    home, _, number = origin.rpartition("/")
+    if home != f"{escape_name(pool_name)}/{escape_name(organisation.name)}" or not number.isdecimal():
+        raise RosterError(f"the log of {organisation.name!r} may not be called {origin!r}")
 
 
 def _changed(organisations: list[Organisation], proposal: Proposal) -> list[Organisation]:

@@ -2,7 +2,7 @@
 
 Version N of all four roles (root, targets, snapshot, timestamp) is made at once, from nothing but the roster, so that
 every organisation signs the same bytes without having them sent. All four have the same keys, one an organisation, and
-the same threshold, floor(2n/3)+1. Root N+1 is signed by the thresholds of N and of N+1 (TUF specification 1.0.33,
+the same threshold, floor(2n/3)+1. Root N+1 is signed by the thresholds of N and of N+1 (TUF specification 1.0.31,
 section 5.3.4), the others by that of N+1.
 
 Importing this takes a tenth of a second: who only uses a roster that it accepted before needs ``anchor.rosterfile``.
@@ -139,7 +139,13 @@ def verify_chain(file: RosterFile, *, now_s: float | None = None) -> None:
     for item in roster.organisations:
         if item.issuer:
             check_issuer(item.issuer, item.name)
-    if now_s is not None and roster.has_expired(now_s):
+    if now_s is not None:
+        check_current(roster, now_s)
+
+
+def check_current(roster: Roster, now_s: float) -> None:
+    """Raises RosterError when the roster has expired by then."""
+    if roster.has_expired(now_s):
         raise RosterError(
             f"roster {roster.epoch} of {roster.pool_name!r} expired on {stamp(roster.expires_s):%Y-%m-%d}: its "
             "organisations have to sign a new version (`moorage consortium renew`)"

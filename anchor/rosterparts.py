@@ -102,6 +102,8 @@ def _check_member(name: str, member: Member) -> None:
     for text in (member.log_origin, member.log_url, member.witness_url):
         if not 0 < len(text) <= URL_MAX_CHARACTERS or not text.isprintable() or any(map(str.isspace, text)):
             raise MalformedError(f"roster: an origin or URL of {name!r} is empty, too long or has blanks in it")
+    if not (member.log_url.startswith("https://") and member.witness_url.startswith("https://")):
+        raise MalformedError(f"roster: a URL of {name!r} is not https")
     if "+" in member.log_origin:
         raise MalformedError(f"roster: the origin of {name!r} cannot name a key")
     if not name or not name.isprintable():

@@ -123,9 +123,9 @@ def start_peers(folder: str) -> list[PoolPeer]:
     started = [(home, _start(home)) for home in _peer_homes(folder)]
     for home, process in started:
         _wait_for_address(home, process, deadline)
-        # It listens before it has met the others, and says last which process it is.
-        while running_pid(home) is None and time.monotonic() < deadline:
-            time.sleep(POLL_S)
+    # A daemon knocks at the others between saying where it listens and saying its number.
+    while any(running_pid(home) is None for home, _ in started) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
     return pool_peers(folder)
 
 

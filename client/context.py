@@ -29,6 +29,7 @@ class Client:
     peers: Peers
     dht: Dht
     memory: ClientMemory
+    follower: Follower | None = None
 
     async def find_peers(self) -> list[PeerRecord]:
         """Every peer that the pool knows of, whether it answers or not, by ascending id.
@@ -45,6 +46,9 @@ class Client:
                 f"none of the {len(addresses)} known addresses of pool {self.home.roster.pool_name!r} answers: "
                 "are its daemons running (`moorage pool status`), and is the network up?"
             )
+        # Whoever left since this home was last used is not to be asked for anything.
+        if self.follower is not None:
+            await self.follower.settle()
         found = sorted(await self.dht.all_peers(), key=lambda record: record.identity.peer)
         # A home on a full or read-only disk can still be read from.
         with suppress(OSError):
@@ -84,7 +88,6 @@ async def open_client(ports: Ports, home: Home) -> AsyncGenerator[Client]:
     async with open_crew() as crew:
         follower = Follower(ports, home, crew)
         peers = Peers(ports.net, crew, home.hello, heard=follower.heard)
-        follower.use(peers)
         dht = Dht(
             me=None,
             messenger=peers,
@@ -95,7 +98,8 @@ async def open_client(ports: Ports, home: Home) -> AsyncGenerator[Client]:
             store=None,
         )
         peers.use_dht(dht)
+        follower.use(peers, dht)
         try:
-            yield Client(ports, home, peers, dht, ClientMemory(ports.disk, home, ports.chance))
+            yield Client(ports, home, peers, dht, ClientMemory(ports.disk, home, ports.chance), follower)
         finally:
             crew.cancel_scope.cancel()

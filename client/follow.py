@@ -9,37 +9,63 @@ from client.peers import Peers
 from client.rosters import accept_roster
 from core.errors import MoorageError
 from core.ports import Identity, Ports
+from dht.node import Dht
 from wire.messages import GetRoster, RosterFile
 
 
 class Follower:
-    """``use`` first. What cannot be fetched or is refused leaves the command with the roster that it has."""
+    """``use`` first. What cannot be fetched or is refused leaves the command with the roster that it has.
+
+    Members of organisations that are gone are forgotten: what was learned of them by the old roster counts no more.
+    """
 
     def __init__(self, ports: Ports, home: Home, nursery: trio.Nursery) -> None:
         self._ports = ports
         self._home = home
         self._nursery = nursery
         self._peers: Peers | None = None
+        self._dht: Dht | None = None
         self._busy = False
+        self._done = trio.Event()
 
-    def use(self, peers: Peers) -> None:
+    def use(self, peers: Peers, dht: Dht) -> None:
         self._peers = peers
+        self._dht = dht
+
+    async def settle(self) -> None:
+        """Wait while a later roster is being fetched."""
+        while self._busy:
+            await self._done.wait()
 
     def heard(self, remote: Identity, epoch: int) -> None:
         """Somebody greeted."""
         if epoch > self._home.roster.epoch and remote.role == "peer" and not self._busy and self._home.roster.root:
             self._busy = True
+            self._done = trio.Event()
             self._nursery.start_soon(self._fetch, remote)
 
     async def _fetch(self, remote: Identity) -> None:
         assert self._peers is not None
+        before = self._home.roster.issuers
         try:
-            await fetch_roster(self._ports, self._home, self._peers, remote)
+            if await fetch_roster(self._ports, self._home, self._peers, remote):
+                self._forget(before)
         except (MoorageError, OSError):
             # A home on a full disk, or a peer that lies: the command goes on as it began.
             return
         finally:
             self._busy = False
+            self._done.set()
+
+    def _forget(self, before: dict[str, bytes]) -> None:
+        assert self._peers is not None
+        assert self._dht is not None
+        after = self._home.roster.issuers
+        gone = [name for name, issuer in before.items() if after.get(name) != issuer]
+        peers = [record.peer for record in self._dht.known_peers() if record.identity.organisation in gone]
+        for peer in peers:
+            self._dht.forget(peer)
+        self._peers.dismiss(gone, peers)
 
 
 async def fetch_roster(ports: Ports, home: Home, peers: Peers, remote: Identity) -> bool:

@@ -55,11 +55,27 @@ class LedgerKeys:
 class HeldRoster:
     """The roster that a home goes by. A later one takes its place while daemon or command run (``client.rosters``)."""
 
-    __slots__ = ("file", "roster")
+    __slots__ = ("_both",)
 
     def __init__(self, roster: Roster, file: bytes) -> None:
-        self.roster = roster
-        self.file = file
+        self._both = roster, file
+
+    @property
+    def roster(self) -> Roster:
+        return self._both[0]
+
+    @property
+    def file(self) -> bytes:
+        return self._both[1]
+
+    @property
+    def both(self) -> tuple[Roster, bytes]:
+        """A roster and its file, for whoever needs the two to belong together."""
+        return self._both
+
+    def use(self, roster: Roster, file: bytes) -> None:
+        """From any thread."""
+        self._both = roster, file
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,5 +40,5 @@ def use_roster(held: HeldRoster, data: bytes) -> bool:
     """Go by a roster that was verified, from now on; whether it is another than before."""
     if data == held.file:
         return False
-    held.roster, held.file = read_roster(data), data
+    held.use(read_roster(data), data)
     return True

@@ -175,7 +175,7 @@ class Session:
 
     def end(self, why: MoorageError) -> None:
         """Have nothing to do with the other side any more."""
-        self._fail(why)
+        self.failure = self.failure or why
         self._scope.cancel()
 
     async def request(self, message: Message, *, deadline_s: float = REQUEST_DEADLINE_S) -> Message:

@@ -135,7 +135,8 @@ class Motions:
             raise RefusedError("a proposal needs a signature of its proposer")
         if abs(self._now_s() - offered.proposal.time_s) > PROPOSAL_LIFE_S:
             raise RosterError("the proposal is too old, or from the future: propose it anew")
-        roster, file = self._home.roster, parse_roster_file(self._home.roster_file)
+        roster, data_now = self._home.held.both
+        file = parse_roster_file(data_now)
         draft = check_motion(roster, contents_of_file(file), offered)
         before = parse_motion(known) if known is not None else offered._replace(ballots=())
         after = with_ballots(before, offered.ballots)

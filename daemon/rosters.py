@@ -44,6 +44,7 @@ TOLD_DEADLINE_S = 10.0
 # An invited organisation asks once a second how its proposal stands.
 GUEST_REQUESTS_PER_MINUTE = 240
 GUESTS_REMEMBERED = 64
+EXPIRY_WARNING_S = 30 * 86400.0
 
 
 class RosterDesk:
@@ -80,6 +81,10 @@ class RosterDesk:
         """Read what was proposed before. Raises OSError."""
         if self._home.roster.is_consortium:
             await self._ports.threads.disk(self._motions.start)
+            left_s = self._home.roster.expires_s - self._ports.clock.now()
+            if left_s < EXPIRY_WARNING_S:
+                words = "has expired" if left_s <= 0 else f"expires in {left_s / 86400:.0f} days"
+                self._log.log("warning", "roster-expires", f"the roster {words}: `moorage consortium renew`")
 
     def heard(self, remote: Identity, epoch: int) -> None:
         """Somebody greeted; perhaps it knows a later roster."""
@@ -95,8 +100,8 @@ class RosterDesk:
             self._check_pace(remote.peer)
         match message:
             case GetRoster():
-                later = self._home.roster.epoch > message.epoch
-                return RosterFile(self._home.roster_file if later else b"")
+                roster, file = self._home.held.both
+                return RosterFile(file if roster.is_consortium and roster.epoch > message.epoch else b"")
             case StoreRoster():
                 await self._accept(bytes(message.body), remote.name)
                 return Done()

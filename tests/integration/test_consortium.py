@@ -1,0 +1,148 @@
+"""Hospitals found a consortium, join it, and leave it: real processes, each with keys of its own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from anchor.leaf import manifest_leaf
+from anchor.log import Log
+from anchor.manifest import object_id, parse_manifest
+from anchor.note import Ed25519Signer
+from anchor.receipt import encode_receipt, make_receipt
+from anchor.witness import LocalWitness
+from cli.homes import read_home
+from client.ledger import cosigners_of, log_origin
+from core.identity import key_from_seed
+from core.ids import ObjectId
+from tests.integration.consortium import POOL, Consortium, consortium
+from tests.integration.pool import is_whole, random_file, run, wait_until
+from tests.sim.disk import SimDisk
+
+
+def put_some(pool: Consortium, by: str, folder: Path, count: int) -> None:
+    for number in range(count):
+        # What is looked at here are shards and papers; how leaves reach a quorum, others test.
+        pool.run(by, "put", random_file(folder / f"study-{number}", 300_000, seed=number), expect=None)
+
+
+def anchor_by_hand(pool: Consortium, owner: str, *names: str) -> None:
+    """Receipts for what ``owner`` put, cosigned with the keys of these hospitals' ledger peers, at every holder."""
+    homes = {name: read_home(str(pool.home(name, "peer-1"))) for name in names}
+    client = read_home(str(pool.home(owner)))
+    origin = log_origin(POOL, owner)
+    service = {name: home.service for name, home in homes.items() if home.service is not None}
+    key = key_from_seed(service[owner].log_seed)
+    logs = {origin: [Ed25519Signer(origin, key).key]}
+    panel = [
+        LocalWitness.create(SimDisk(), "/witness", cosigners_of(log_origin(POOL, name), keys.witness_seed), logs)
+        for name, keys in service.items()
+    ]
+    organisation = client.roster.organisation(owner)
+    assert organisation is not None
+    now_s = int(time.time())
+    log = Log.create(SimDisk(), "/log", key=key, policy=organisation.policy, witnesses=panel, now_s=now_s)
+    for name in names:
+        for path in sorted(pool.home(name, "peer-1").glob("manifests/*")):
+            receipt = pool.home(name, "peer-1") / "receipts" / path.name
+            if receipt.exists():
+                continue
+            data = path.read_bytes()
+            manifest = parse_manifest(data, expected=ObjectId.parse(path.name))
+            leaf = manifest_leaf(
+                client.owner_keys().manifest_key,
+                organisation=owner,
+                object_id=object_id(data),
+                size_bytes=300_000,
+                scheme=manifest.scheme,
+                time_s=manifest.created_s,
+            )
+            (entry,) = log.append([leaf], now_s)
+            made = make_receipt(object_id(data), entry.proof_file(), client.roster_file, organisation)
+            receipt.parent.mkdir(exist_ok=True)
+            receipt.write_bytes(encode_receipt(made))
+
+
+def roots_of(pool: Consortium, *names: str) -> set[str]:
+    """The names of all shards that the manifests at these hospitals ask for."""
+    files = [path for name in names for path in (pool.home(name, "peer-1") / "manifests").rglob("*") if path.is_file()]
+    manifests = [parse_manifest(path.read_bytes(), expected=ObjectId.parse(path.name)) for path in files]
+    return {str(root) for item in manifests for extent in item.all_extents() for root in extent.roots}
+
+
+def whole_shards(pool: Consortium, *names: str) -> set[str]:
+    return {path.name for name in names for path in pool.shards(name) if is_whole(path)}
+
+
+def test_a_hospital_joins_by_one_word_and_its_disk_receives_shards_and_another_leaves(tmp_path: Path) -> None:
+    with consortium(tmp_path / "pool", "a", "b", "c") as pool:
+        joining = pool.start_joining("d", "b")
+        assert pool.approve("d", "a", "b")["published"] is False
+        # Two of three have signed, and d itself, whose word counts for nothing before it is a member.
+        assert pool.epoch("a") == 3
+        said = pool.approve("d", "c")
+        approved_at = time.monotonic()
+        assert (said["published"], said["epoch"]) == (True, 4)
+        joined = joining.wait().json
+        assert joined["epoch"] == 4
+        assert joined["peers"][0]["pid"]
+        pool.members.append("d")
+        put_some(pool, "a", tmp_path, 4)
+        wait_until(lambda: bool(pool.shards("d")), what="shard at d", within_s=60 - (time.monotonic() - approved_at))
+        assert time.monotonic() - approved_at < 60
+        wait_until(lambda: all(pool.epoch(name, "peer-1") == 4 for name in "abcd"), what="roster everywhere")
+
+        anchor_by_hand(pool, "a", *"abcd")
+        wanted = roots_of(pool, *"abcd")
+        assert wanted <= whole_shards(pool, *"abcd")
+        pool.run("c", "consortium", "leave", "--reason", "closes")
+        assert pool.approve("c", "a", "b")["published"] is False
+        assert pool.approve("c", "d")["published"] is True
+        # Without a grace: who leaves is not silent but gone.
+        lost = wanted - whole_shards(pool, *"abd")
+        assert lost
+        wait_until(lambda: wanted <= whole_shards(pool, *"abd"), what="pool full again", within_s=90)
+        assert not roots_of(pool, *"abd") - whole_shards(pool, *"abd")
+        # It is told so, and can neither look nor store any more.
+        assert pool.run("c", "peers", expect=None).status != 0
+        listed = [peer["organisation"] for peer in pool.run("a", "peers").json["peers"]]
+        assert sorted(listed) == ["a", "b", "d"]
+
+
+def test_an_invitation_is_one_organisation_s_and_what_is_damaged_or_expired_is_none(tmp_path: Path) -> None:
+    with consortium(tmp_path / "pool", "a") as pool:
+        token = pool.invitation("a")
+        first = pool.start_joining("b", "a", token=token)
+        pool.wait_for_proposal("a", "b")
+        second = pool.start_joining("mallory", "a", token=token).wait(expect=6)
+        assert "another applicant" in second.complaint
+        cut = pool.start_joining("c", "a", token=token[:-20]).wait(expect=2)
+        assert "cut off" in cut.complaint
+        short = pool.run("a", "consortium", "invite", "--hours", "0.0001").json["token"]
+        time.sleep(0.5)
+        assert "expired" in pool.start_joining("c", "a", token=short).wait(expect=2).complaint
+        # An attempt that was broken off goes on where it was.
+        first.kill()
+        again: list[str | Path] = ["consortium", "join", token, "--dir", tmp_path / "pool" / "b", "--organisation", "b"]
+        pool.approve("b", "a")
+        run("--json", *again, "--listen", "127.0.0.1:1", "--no-start")
+        assert pool.epoch("b") == 2
+
+
+def test_members_rotate_keys_renew_and_never_sign_two_rosters_of_one_version(tmp_path: Path) -> None:
+    with consortium(tmp_path / "pool", "a", "b") as pool:
+        before = {item["name"]: item["admin_key"] for item in pool.run("a", "roster", "show").json["organisations"]}
+        assert pool.run("a", "consortium", "rotate-key").json["published"] is False
+        refused = pool.run("a", "consortium", "renew", expect=6)
+        assert "never signs a second one" in refused.complaint
+        assert pool.approve("a", "b")["published"] is True
+        after = {item["name"]: item["admin_key"] for item in pool.run("b", "roster", "show").json["organisations"]}
+        assert after["a"] != before["a"]
+        assert after["b"] == before["b"]
+        # From now on the new key signs.
+        assert pool.run("a", "consortium", "renew").json["published"] is False
+        assert pool.approve("", "b")["published"] is True
+        assert pool.epoch("b") == 4
+        shown = pool.run("b", "roster", "show", "--tuf", tmp_path / "tuf").json
+        assert shown["threshold"] == 2
+        assert (tmp_path / "tuf" / "metadata" / "4.root.json").is_file()

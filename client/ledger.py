@@ -13,12 +13,12 @@ from anchor.leaf import escape_name, manifest_leaf
 from anchor.log import Anchored, Log
 from anchor.manifest import Manifest, object_id
 from anchor.note import Ed25519Signer
-from anchor.policy import make_policy
+from anchor.policy import make_policy, parse_policy
 from anchor.receipt import check_receipt, encode_receipt, make_receipt, parse_receipt
 from anchor.witness import LocalWitness
 from client.context import Client
 from client.home import Home, LedgerKeys
-from client.submit import submit_leaf
+from client.submission import anchor_leaf, ledger_place
 from core.errors import HomeError
 from core.identity import key_from_seed
 from core.ids import derived_digest
@@ -94,7 +94,7 @@ async def anchor_manifest(client: Client, manifest: Manifest, manifest_file: byt
 
     In a consortium the organisation's ledger peer anchors it, else the log in this home.
 
-    Raises LedgerError, HomeError (the home's log is not the one on the roster), and as ``submit_leaf``.
+    Raises LedgerError, HomeError (the home's log is not the one on the roster), and as ``anchor_leaf``.
     """
     home = client.home
     roster, roster_file = home.roster, home.roster_file
@@ -109,8 +109,9 @@ async def anchor_manifest(client: Client, manifest: Manifest, manifest_file: byt
         scheme=manifest.scheme,
         time_s=manifest.created_s,
     )
-    if organisation.member is not None:
-        anchored = await submit_leaf(client.peers, organisation.name, organisation.member, leaf)
+    policy = parse_policy(organisation.policy)
+    if ledger_place(policy) is not None:
+        anchored = await anchor_leaf(client.peers, policy, leaf)
     else:
         anchored = await client.ports.threads.disk(_append, client, leaf)
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import trio
+
 from anchor.log import Anchored
 from anchor.policy import Policy
 from client.peers import Peers
-from core.errors import HomeError, ProtocolError
+from core.errors import BusyError, HomeError, MoorageError, PeerUnavailableError, ProtocolError
 from wire.messages import LeavesAnchored, SubmitLeaves
 from wire.web import WebPlace, parse_url
 
-# What a put waits for a quorum before it calls its receipt pending: two groups' time many times over.
+# One question's patience for a quorum: two groups' time many times over.
 QUORUM_PATIENCE_S = 10.0
+# A witness that is started anew, or a line that was cut for a moment, is waited for; an outage of hours is not.
+ANCHOR_PATIENCE_S = 60.0
+ASK_AGAIN_S = 0.5
 
 
 class Submission(NamedTuple):
@@ -60,3 +65,24 @@ async def submit_leaves(
     proofs = zip(answer.indices, leaves, answer.paths, strict=True)
     anchored = tuple(Anchored(index, leaf, path, answer.checkpoint) for index, leaf, path in proofs)
     return Submission(anchored, answer.pending)
+
+
+async def anchor_leaf(peers: Peers, policy: Policy, leaf: bytes) -> Anchored:
+    """As ``submit_leaves``, for one leaf, asked again until a quorum has cosigned it.
+
+    Raises:
+        PeerUnavailableError: no quorum, or no ledger peer, for ANCHOR_PATIENCE_S. The same leaf may be given again.
+        HomeError, LedgerError, RefusedError, StoreFullError
+    """
+    failure: MoorageError = PeerUnavailableError("the ledger peer does not answer")
+    with trio.move_on_after(ANCHOR_PATIENCE_S):
+        while True:
+            try:
+                submission = await submit_leaves(peers, policy, [leaf])
+                if not submission.pending:
+                    return submission.anchored[0]
+                failure = PeerUnavailableError("the log has the entry, but too few witnesses have cosigned it")
+            except (PeerUnavailableError, BusyError) as error:
+                failure = error
+            await trio.sleep(ASK_AGAIN_S)
+    raise PeerUnavailableError(f"{failure}: everything is stored and nothing is anchored; run the same put again later")

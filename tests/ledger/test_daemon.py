@@ -12,7 +12,7 @@ import trio.testing
 from anchor.policy import make_policy, parse_policy
 from anchor.proof import parse_proof
 from anchor.witness import origin_folder
-from client.home import SERVICE_LOG_FILE, SERVICE_WITNESS_FILE, Home, LedgerKeys, load_home
+from client.home import SERVICE_LOG_FILE, SERVICE_WITNESS_FILE, HeldRoster, Home, LedgerKeys, load_home
 from client.ledger import log_origin
 from client.provision import NewHome
 from client.service import create_service, service_keys
@@ -54,7 +54,8 @@ def with_policies(home: Home) -> Home:
         )
         for organisation, item, place, origin in zip(home.roster.organisations, service, places, origins, strict=True)
     )
-    return dataclasses.replace(home, roster=dataclasses.replace(home.roster, organisations=organisations))
+    roster = dataclasses.replace(home.roster, organisations=organisations)
+    return dataclasses.replace(home, held=HeldRoster(roster, home.roster_file))
 
 
 def make_ledger_peer(disk: Disk, home: NewHome, number: int) -> None:

@@ -22,6 +22,7 @@ from cli.output import print_json, print_lines
 from client.evidence import MonitorState
 from client.home import ROSTER_FILE, Home
 from client.logs import CHECKPOINT_FILE, home_log, origin_of_note
+from client.membertiles import MemberTiles
 from client.tilesource import FolderSource, TileSource
 from client.trust import Trust, no_trust, origins_of, trust_in_home, trust_in_roster
 from client.watch import Alarm, Head, Look, Target, Watcher
@@ -38,6 +39,7 @@ from host.chance import RealChance
 from host.clock import RealClock
 from host.disk import RealDisk
 from host.httptiles import HttpClient, HttpTiles
+from host.ports import real_ports
 from host.threads import RealThreads
 
 STATE_FOLDER = "state/monitor"
@@ -163,8 +165,22 @@ def _places_of_roster(setting: _Setting) -> list[_Place]:
     return found
 
 
+def _is_members(setting: _Setting, source: str) -> bool:
+    """Whether it is behind a URL that the home's own roster has: members speak to members only."""
+    if setting.home is None:
+        return False
+    policies = [parse_policy(organisation.policy) for organisation in setting.home.roster.organisations]
+    urls = {policy.log_url(key) for policy in policies for key in policy.logs}
+    urls |= {witness.url for policy in policies for witness in policy.witnesses}
+    return any(source == url or source.startswith(f"{url.rstrip('/')}/") for url in urls if url)
+
+
 def open_source(setting: _Setting, source: str) -> TileSource:
-    """A folder, or a web server. Raises UsageError, SourceError."""
+    """A folder, another member's ledger peer, or any web server. Raises UsageError, SourceError."""
+    if setting.home is not None and _is_members(setting, source):
+        home = setting.home
+        net = real_ports(home.identity.certificate, home.tls_key, lambda: home.roster.issuers).net
+        return MemberTiles(net, source)
     if source.startswith(_SCHEMES):
         return HttpTiles(HttpClient(source))
     folder = os.path.abspath(source)

@@ -1,0 +1,36 @@
+"""A log or a witness of another member, read through the members' own door (docs/ledger/operator.md)."""
+
+from __future__ import annotations
+
+from client.web import WebClient
+from core.errors import PeerUnavailableError
+from core.ports import Net
+from wire.web import parse_url
+
+_OK, _NOT_THERE = 200, 404
+
+
+class MemberTiles:
+    """A ``client.tilesource.TileSource`` at a ledger peer.
+
+    Raises MalformedError for a URL that is none.
+    """
+
+    def __init__(self, net: Net, url: str) -> None:
+        self._url = url
+        self._client = WebClient(net, parse_url(url))
+
+    @property
+    def name(self) -> str:
+        return self._url
+
+    async def read(self, path: str, *, max_bytes: int) -> bytes | None:
+        answer = await self._client.get(f"/{path}", max_bytes=max_bytes)
+        if answer.status == _NOT_THERE:
+            return None
+        if answer.status != _OK:
+            raise PeerUnavailableError(f"{self._url}/{path}: the ledger peer answers {answer.status}")
+        return answer.body
+
+    async def aclose(self) -> None:
+        await self._client.aclose()

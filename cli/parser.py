@@ -190,7 +190,7 @@ def _add_ledger(add: _Add) -> None:
     anchor = add("anchor", "put any file's salted digest into the home's own log, and write its proof beside it")
     anchor.add_argument("files", metavar="FILE", nargs="+")
     anchor.add_argument("--to", metavar="PROOF", help="write the proof here (default: FILE.tlog-proof)")
-    ledger = add("ledger", "look at the ledger: show, prove, verify, export, watch, stamp")
+    ledger = add("ledger", "look at the ledger: show, prove, verify, export, watch, stamp, chain")
     actions = ledger.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
 
     def action(name: str, text: str, *, trust: bool = False) -> argparse.ArgumentParser:
@@ -219,6 +219,11 @@ def _add_ledger(add: _Add) -> None:
     watch.add_argument("--state", metavar="DIR", help="what was seen, and evidence (default: in the home)")
     watch.add_argument("--stall-minutes", type=float, metavar="N", help="alarm when nobody has cosigned for so long")
     watch.add_argument("--every-seconds", type=float, default=60.0, metavar="N", help="between two looks (default 60)")
+    chain = action("chain", "anchor the log's newest checkpoint on a chain that speaks Ethereum's JSON-RPC")
+    chain.add_argument("--rpc", metavar="URL", required=True, help="a node of the chain")
+    chain.add_argument("--contract", metavar="ADDRESS", help="the contract (default: deploy one)")
+    chain.add_argument("--key", metavar="FILE", help="private key of the account that writes, in hexadecimal")
+    chain.add_argument("--check", action="store_true", help="only compare the log with what the chain has")
     stamp = action("stamp", "have a time stamping authority (RFC 3161) stamp the log's newest checkpoint")
     stamp.add_argument("--tsa", metavar="URL", required=True, help="the authority's address")
     stamp.add_argument("--to", metavar="DIR", required=True, help="write checkpoint and checkpoint.tsr here")

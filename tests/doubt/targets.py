@@ -334,6 +334,11 @@ def _papers() -> list[Target]:
     ]
 
 
+def _read_root(data: bytes) -> bytes:
+    verify_chain(founded()._replace(roots=(data,)))
+    return data
+
+
 def _consortium() -> list[Target]:
     file = founded()
     token = format_token(test_invitation.invitation()).encode()
@@ -347,7 +352,7 @@ def _consortium() -> list[Target]:
         Target("consortium-ledger", lambda data: (parse_ledger(data), data)[1], (file.ledger,)),
         Target(
             "root-metadata",
-            lambda data: (verify_chain(file._replace(roots=(data,))), data)[1],
+            _read_root,
             file.roots,
             sealed=True,
         ),

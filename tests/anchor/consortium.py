@@ -28,7 +28,7 @@ def seed(name: str, what: str) -> bytes:
     return sha256(f"{name} {what}".encode()).digest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Hospital:
     """``generation`` rises when it changes its admin key."""
 

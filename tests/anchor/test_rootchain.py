@@ -128,6 +128,7 @@ def with_signature(root: bytes, signer: Hospital) -> bytes:
     value = json.loads(root)
     signature = signer.admin.sign(canonical_json(value["signed"])).hex()
     value["signatures"].append({"keyid": key_id(signer), "sig": signature})
+    value["signatures"].sort(key=lambda item: item["keyid"])
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
 
 
@@ -224,7 +225,7 @@ def metadata_with(data: bytes, change: dict[str, Any], signers: list[Hospital]) 
     payload = canonical_json(value["signed"])
     value["signatures"] = [
         {"keyid": keyid, "sig": signer.admin.sign(payload).hex()}
-        for keyid, signer in ((key_id(signer), signer) for signer in signers)
+        for keyid, signer in sorted((key_id(signer), signer) for signer in signers)
     ]
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
 
@@ -284,6 +285,15 @@ def test_metadata_in_other_bytes_is_not_canonical() -> None:
     spaced = json.dumps(json.loads(founded().roots[0])).encode()
     with pytest.raises(MalformedError, match="canonical"):
         verify_chain(founded()._replace(roots=(spaced,)))
+
+
+def test_signatures_are_written_in_one_way_only() -> None:
+    value = json.loads(founded().roots[0])
+    loud = [item | {"sig": item["sig"].upper()} for item in value["signatures"]]
+    for signatures in (loud, value["signatures"][::-1]):
+        root = json.dumps(value | {"signatures": signatures}, separators=(",", ":"), sort_keys=True).encode()
+        with pytest.raises(MalformedError, match="canonical"):
+            verify_chain(founded()._replace(roots=(root,)))
 
 
 def test_targets_that_are_not_those_of_the_metadata_are_refused() -> None:

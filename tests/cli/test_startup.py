@@ -23,6 +23,7 @@ NETWORK = {"trio", "asyncio", "ssl", "kademlia", "host.net", "host.tls", "dht.no
 HEAVY = {"trio", "asyncio", "cryptography", "rich", "msgpack", "blake3", "zfec", "kademlia", "tomllib"}
 # Asked for by name when something is wrong or by special request, or the work of another command.
 NEVER = {"rich", "difflib", "importlib.metadata", "daemon.node", "erasure.isal", "client.provision", "cli.demo"}
+NEVER |= {"tuf", "securesystemslib", "anchor.rootchain", "anchor.draft"}
 UNUSED = {
     "put": NEVER | {"client.get", "client.fetch", "client.verify"},
     "get": NEVER | {"client.put", "client.verify", "anchor.log", "anchor.receipt", "tomllib"},

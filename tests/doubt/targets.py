@@ -14,6 +14,7 @@ from typing import NamedTuple, cast
 
 from blake3 import blake3
 
+from anchor.ballots import encode_motion, parse_motion
 from anchor.checkpoint import parse_checkpoint
 from anchor.leaf import parse_leaf
 from anchor.manifest import _parse_body, sign_manifest
@@ -21,7 +22,10 @@ from anchor.note import NoteKey, format_note, parse_note
 from anchor.policy import format_policy, parse_policy
 from anchor.proof import format_proof, parse_proof
 from anchor.receipt import encode_receipt, parse_receipt
+from anchor.rootchain import verify_chain
 from anchor.roster import ROSTER_DOMAIN, _body, parse_roster
+from anchor.rosterfile import encode_roster_file
+from anchor.rosterparts import parse_ledger
 from anchor.stage import encode_stage, parse_stage
 from anchor.tiles import pack_entry, parse_bundle
 from anchor.witness import AddCheckpoint, format_add_checkpoint, parse_add_checkpoint
@@ -29,6 +33,7 @@ from client.bootstrap import parse_addresses
 from client.care import parse_report
 from client.health import Health
 from client.index import encode_index, encode_listing, parse_index, parse_listing
+from client.invitation import format_token, parse_token
 from client.lastlook import LastLook, parse_last_look
 from client.memory import (
     CatalogueEntry,
@@ -64,7 +69,10 @@ from erasure.shardfile import (
     shard_file_bytes,
 )
 from tests.anchor import test_receipt as papers
+from tests.anchor.consortium import FOUR, founded, swapped
 from tests.anchor.ledgers import BOTH_KEYS, LOG
+from tests.client import test_invitation
+from tests.daemon import test_motions
 from tests.daemon.shards import sample
 from tests.dht.people import ISSUERS, START, an_object, person
 from tests.doubt.messages import MESSAGES
@@ -270,7 +278,7 @@ def _vector(file: str, key: str) -> bytes:
 
 @cache
 def targets() -> tuple[Target, ...]:
-    return (*_wire(), *_papers(), *_ledger(), *_small_files(), *_text())
+    return (*_wire(), *_papers(), *_consortium(), *_ledger(), *_small_files(), *_text())
 
 
 def _wire() -> list[Target]:
@@ -323,6 +331,42 @@ def _papers() -> list[Target]:
         Target("shard", _read_shard, (shard,), sealed=True),
         Target("shard-head", lambda data: pack_head(parse_head(data)), (shard[:64],), sealed=True),
         Target("shard-foot", _read_foot, (shard[-foot_bytes(len(SHARD.shares)) :],)),
+    ]
+
+
+def _read_root(data: bytes) -> bytes:
+    verify_chain(founded()._replace(roots=(data,)))
+    return data
+
+
+def _consortium() -> list[Target]:
+    file = founded()
+    token = format_token(test_invitation.invitation()).encode()
+    return [
+        Target(
+            "consortium-roster",
+            lambda data: (parse_roster(data), data)[1],
+            (encode_roster_file(file), encode_roster_file(swapped())),
+            sealed=True,
+        ),
+        Target("consortium-ledger", lambda data: (parse_ledger(data), data)[1], (file.ledger,)),
+        Target(
+            "root-metadata",
+            _read_root,
+            file.roots,
+            sealed=True,
+        ),
+        Target(
+            "motion",
+            lambda data: encode_motion(parse_motion(data)),
+            (test_motions.motion(test_motions.proposal(), FOUR[1]),),
+        ),
+        Target(
+            "invitation",
+            lambda data: format_token(parse_token(data.decode("utf-8", "replace"))).encode(),
+            (token,),
+            fixed=True,
+        ),
     ]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from anchor.leaf import manifest_leaf
 from anchor.log import Log
 from anchor.manifest import object_id, parse_manifest
@@ -18,6 +20,9 @@ from core.ids import ObjectId
 from tests.integration.consortium import POOL, Consortium, consortium
 from tests.integration.pool import is_whole, random_file, run, wait_until
 from tests.sim.disk import SimDisk
+
+# Some forty processes one after the other; the machine may be busy.
+pytestmark = pytest.mark.timeout(300)
 
 
 def put_some(pool: Consortium, by: str, folder: Path, count: int) -> None:

@@ -8,10 +8,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import pytest
 import trio
 import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anchor.checkpoint import Checkpoint
 from anchor.merkle import EMPTY_ROOT
-from anchor.note import Ed25519Signer, Signature, format_note
+from anchor.note import Ed25519Signer, format_note
 from anchor.witness import AddCheckpoint, LocalWitness, format_add_checkpoint, origin_folder
 from anchor.writer import LogWriter
 from client.web import WebClient
@@ -304,5 +306,19 @@ def test_urls_are_taken_apart() -> None:
     assert parse_url("https://a").address.port == 443
 
 
-def test_lines_that_are_no_signatures_are_not_taken_for_any() -> None:
-    assert Signature("a", b"abcd", b"x").line.startswith("— a ")
+@given(st.text(max_size=60) | st.text(max_size=60).map(lambda text: f"https://{text}"))
+def test_any_text_is_a_url_or_refused(text: str) -> None:
+    with contextlib.suppress(MalformedError):
+        place = parse_url(text)
+        assert 0 < place.address.port < 65536
+        assert place.address.host
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=300) | st.binary(max_size=200).map(lambda data: b"POST / HTTP/1.1\r\nHost: x\r\n" + data))
+def test_any_bytes_are_answered_or_end_the_connection(data: bytes) -> None:
+    async def play() -> None:
+        async with listening("simulated", ok, WebLimits(idle_s=2, request_deadline_s=2)) as (net, address):
+            await said(net, address, data)
+
+    trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0))

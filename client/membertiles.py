@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from client.web import WebClient
-from core.errors import PeerUnavailableError
+from core.errors import PeerRefusedError, PeerUnavailableError
 from core.ports import Net
 from wire.web import parse_url
 
+# A bundle of 16 MiB over a thin line.
+READ_DEADLINE_S = 60.0
 _OK, _NOT_THERE = 200, 404
 
 
@@ -25,7 +27,11 @@ class MemberTiles:
         return self._url
 
     async def read(self, path: str, *, max_bytes: int) -> bytes | None:
-        answer = await self._client.get(f"/{path}", max_bytes=max_bytes)
+        try:
+            answer = await self._client.get(f"/{path}", max_bytes=max_bytes, deadline_s=READ_DEADLINE_S)
+        except PeerRefusedError as error:
+            # For a monitor that is silence: who does not let it in may hide something.
+            raise PeerUnavailableError(f"{self._url}: {error}") from error
         if answer.status == _NOT_THERE:
             return None
         if answer.status != _OK:

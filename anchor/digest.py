@@ -1,4 +1,4 @@
-"""Anchoring any file by salted digests, and opening them again (docs/ledger.md, "Any file").
+"""Anchoring any file by salted digests, and opening them again (docs/ledger/monitor.md, "Any file").
 
 A log is read by all members. The plain digest of a short report, or of a form with one name in it, would let each of
 them try all names; a salted one tells nothing without the salt. The salt goes with the proof, to whoever has the file.

@@ -1,4 +1,4 @@
-"""What a monitor keeps when something is wrong: files that others check offline (docs/ledger.md, "Evidence").
+"""What a monitor keeps when something is wrong: files that others check offline (docs/ledger/monitor.md, "Evidence").
 
 A folder: ``alarm.json`` says what is claimed; ``policy`` and ``roster`` whom it is about; ``first.checkpoint`` and
 ``second.checkpoint`` are notes; ``prefix`` proves, by the second's own tree, what its first entries were;
@@ -33,7 +33,7 @@ EVIDENCE_MAX_BYTES = ROSTER_MAX_BYTES + 8 * NOTE_MAX_BYTES
 
 
 class AlarmKind(StrEnum):
-    """What is wrong with a log (docs/ledger.md, "Alarms")."""
+    """What is wrong with a log (docs/ledger/monitor.md, "Alarms")."""
 
     FORK = "fork"
     ROLLBACK = "rollback"

@@ -1,4 +1,4 @@
-"""What an entry of a log may say, given all before it: ``rules/v1``, a pure replay (docs/ledger.md, "Rules").
+"""What an entry of a log may say, given all before it: ``rules/v1``, a pure replay (docs/ledger/monitor.md, "Rules").
 
 1. An entry is a leaf in its canonical form. One of a type that this release does not know has no effect.
 2. Leaves about an object are signed by the manifest key of the organisation whose log it is; sweeps and relocations

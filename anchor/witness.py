@@ -113,7 +113,7 @@ class LocalWitness:
             if disk.stat(f"{folder}/{_MARKER}") is None:
                 raise LedgerError(
                     f"no witness in {folder}: one that forgot must not sign again before it is synchronised "
-                    "(docs/ledger.md), or its keys are replaced"
+                    "(docs/ledger/operator.md), or its keys are replaced"
                 )
         return cls(disk, folder, cosigners, logs)
 
@@ -184,7 +184,7 @@ class LocalWitness:
             ):
                 raise LedgerError(
                     f"witness: it cosigned {signed.size} entries of {origin!r} and remembers {seen_size}: its folder "
-                    "is an old copy. It signs nothing more before it is synchronised again (docs/ledger.md)"
+                    "is an old copy. It signs nothing more before it is synchronised again (docs/ledger/operator.md)"
                 )
 
     def add_checkpoint(self, old_size: int, proof: Sequence[bytes], checkpoint: bytes, *, now_s: int) -> str:

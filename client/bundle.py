@@ -1,4 +1,4 @@
-"""The proof bundle: one zip file that convinces a court without any network, peer or moorage (docs/ledger.md).
+"""The proof bundle: one zip file that convinces a court without any network, peer or moorage (docs/ledger/monitor.md).
 
 Its core is what a receipt document has; all else is drawn from it, so that other people's tools find each signed text,
 signature and key as a file of its own. The zip is deterministic: stored, in one order, all of 1980.

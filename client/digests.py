@@ -1,4 +1,4 @@
-"""Anchoring any file in the home's own log: ``moorage anchor`` (docs/ledger.md, "Any file")."""
+"""Anchoring any file in the home's own log: ``moorage anchor`` (docs/ledger/monitor.md, "Any file")."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ async def anchor_manifest(client: Client, manifest: Manifest, manifest_file: byt
     Raises LedgerError, HomeError (the home's log is not the one on the roster), and as ``anchor_leaf``.
     """
     home = client.home
-    roster, roster_file = home.roster, home.roster_file
+    roster, roster_file = home.held.both
     organisation = roster.organisation_of_key(manifest.owner_key)
     if organisation is None:
         raise HomeError("this home's organisation key is not on the pool's roster: ask for the current roster")

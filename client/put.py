@@ -26,7 +26,7 @@ from client.publish import Published, holds_all, make_manifest, store_index, sto
 from client.source import ExtentRead, ExtentReader, ReadAhead
 from client.tasks import open_crew
 from client.unfinished import Unfinished, UnfinishedPuts
-from core.errors import NotEnoughPeersError, PeerUnavailableError
+from core.errors import NotEnoughPeersError, PeerUnavailableError, RosterError
 from core.ids import ObjectId, PeerId, derived_digest
 from core.listing import Entry, Kind
 from core.sealing import content_id, convergent_key
@@ -70,8 +70,13 @@ async def put(
         SourceError, SourceChangedError: the files.
         NotEnoughPeersError: too few peers or sites, or too many failed on the way.
         HomeError: this home has no organisation keys.
+        RosterError: the roster has expired.
+        LedgerError, and as ``client.submission.anchor_leaf``.
     """
     keys = client.home.owner_keys()
+    if client.home.roster.has_expired(client.ports.clock.now()):
+        # Before anything is sent: nothing could be anchored.
+        raise RosterError("the pool's roster has expired: its members renew it (`moorage consortium renew`)")
     progress.begin("reading the folder", 0)
     threads = client.ports.threads
     plan = await threads.cpu(plan_plain, await threads.disk(tree.walk))

@@ -1,4 +1,4 @@
-"""What makes a peer its organisation's ledger peer: two seeds, a log and a witness that remembers (docs/ledger.md)."""
+"""What makes a peer a ledger peer: two seeds, a log and a witness that remembers (docs/ledger/operator.md)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from core.ports import Disk
 # Inside the home.
 SERVICE_LOG_FOLDER = "ledger/log"
 SERVICE_WITNESS_FOLDER = "ledger/witness"
-# Somebody who has read docs/ledger.md puts this file there, of any content: the witness remembers anew what others kept
-# of it, and the file goes.
+# Somebody who has read docs/ledger/operator.md puts this file there, of any content: the witness remembers anew what
+# others kept of it, and the file goes.
 RESYNC_FILE = "ledger/resync"
 # On these, locks and syncs do not promise what a ledger needs (tlog operators' common experience, not only ours).
 NETWORK_FILE_SYSTEMS = frozenset(

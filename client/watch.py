@@ -1,4 +1,4 @@
-"""One look of a monitor at one log: read what is new, judge it, keep evidence, then remember (docs/ledger.md)."""
+"""One look of a monitor at one log: read what is new, judge it, keep evidence, remember (docs/ledger/monitor.md)."""
 
 from __future__ import annotations
 

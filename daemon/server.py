@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 
 import trio
@@ -99,13 +99,23 @@ class Server:
                 if connection.protocol == FRAMES:
                     await self._refuse(connection)
             elif connection.protocol == FRAMES:
-                await self._converse(connection)
-            elif self.web is not None:
-                await self.web.serve_connection(connection)
+                await self._attend(connection, self._converse)
+            elif self.web is not None and connection.remote.role != "guest":
+                # A guest may apply, by frames, and read nothing.
+                await self._attend(connection, self.web.serve_connection)
         finally:
             self._connections -= 1
             with trio.move_on_after(CLOSE_DEADLINE_S, shield=True):
                 await connection.aclose()
+
+    async def _attend(self, connection: Connection, talk: Callable[[Connection], Awaitable[None]]) -> None:
+        """Until it ends, or its organisation is dismissed."""
+        try:
+            with trio.CancelScope() as scope:
+                self._open[connection] = scope
+                await talk(connection)
+        finally:
+            self._open.pop(connection, None)
 
     async def _refuse(self, connection: Connection) -> None:
         busy = Failure.of(BusyError(f"{self._limits.connections} connections are open: try again shortly"))
@@ -126,13 +136,9 @@ class Server:
             heard=self._heard,
         )
         try:
-            with trio.CancelScope() as scope:
-                self._open[connection] = scope
-                await conversation.run()
+            await conversation.run()
         except* MoorageError as group:
             self._counters.protocol_errors += isinstance(first_error(group), MalformedError | ProtocolError)
-        finally:
-            self._open.pop(connection, None)
 
     def _heard(self, remote: Identity, epoch: int) -> None:
         if self._rosters is not None:

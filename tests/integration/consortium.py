@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cli.pool import running_pid
+from cli.pool import running_pid, start_peers
 from tests.integration.pool import Ran, Running, run, wait_until
 
 POOL = "consortium.example"
@@ -92,6 +92,22 @@ class Consortium:
 
     def shards(self, name: str) -> list[Path]:
         return sorted(path for path in (self.folder / name / "peer-1" / "shards").rglob("*") if path.is_file())
+
+    def log_folder(self, name: str) -> Path:
+        """Of its organisation's log."""
+        (folder,) = (self.home(name, "peer-1") / "ledger" / "log").iterdir()
+        return folder
+
+    def stop(self, name: str) -> None:
+        """Its ledger peer, as a power cut would."""
+        home = str(self.home(name, "peer-1"))
+        pid = running_pid(home)
+        assert pid is not None, name
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: running_pid(home) is None, what=f"end of {name}")
+
+    def start(self, name: str) -> None:
+        start_peers(str(self.folder / name))
 
     def log(self, name: str) -> str:
         return (self.home(name, "peer-1") / "daemon.log").read_text()

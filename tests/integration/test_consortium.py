@@ -7,19 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from anchor.leaf import manifest_leaf
-from anchor.log import Log
-from anchor.manifest import object_id, parse_manifest
-from anchor.note import Ed25519Signer
-from anchor.receipt import encode_receipt, make_receipt
-from anchor.witness import LocalWitness
-from cli.homes import read_home
-from client.ledger import cosigners_of, log_origin
-from core.identity import key_from_seed
+from anchor.manifest import parse_manifest
 from core.ids import ObjectId
-from tests.integration.consortium import POOL, Consortium, consortium
+from tests.integration.consortium import Consortium, consortium
 from tests.integration.pool import is_whole, random_file, run, wait_until
-from tests.sim.disk import SimDisk
 
 # Some forty processes one after the other; the machine may be busy.
 pytestmark = pytest.mark.timeout(300)
@@ -27,45 +18,8 @@ pytestmark = pytest.mark.timeout(300)
 
 def put_some(pool: Consortium, by: str, folder: Path, count: int) -> None:
     for number in range(count):
-        # What is looked at here are shards and papers; how leaves reach a quorum, others test.
-        pool.run(by, "put", random_file(folder / f"study-{number}", 300_000, seed=number), expect=None)
-
-
-def anchor_by_hand(pool: Consortium, owner: str, *names: str) -> None:
-    """Receipts for what ``owner`` put, cosigned with the keys of these hospitals' ledger peers, at every holder."""
-    homes = {name: read_home(str(pool.home(name, "peer-1"))) for name in names}
-    client = read_home(str(pool.home(owner)))
-    origin = log_origin(POOL, owner)
-    service = {name: home.service for name, home in homes.items() if home.service is not None}
-    key = key_from_seed(service[owner].log_seed)
-    logs = {origin: [Ed25519Signer(origin, key).key]}
-    panel = [
-        LocalWitness.create(SimDisk(), "/witness", cosigners_of(log_origin(POOL, name), keys.witness_seed), logs)
-        for name, keys in service.items()
-    ]
-    organisation = client.roster.organisation(owner)
-    assert organisation is not None
-    now_s = int(time.time())
-    log = Log.create(SimDisk(), "/log", key=key, policy=organisation.policy, witnesses=panel, now_s=now_s)
-    for name in names:
-        for path in sorted(pool.home(name, "peer-1").glob("manifests/*")):
-            receipt = pool.home(name, "peer-1") / "receipts" / path.name
-            if receipt.exists():
-                continue
-            data = path.read_bytes()
-            manifest = parse_manifest(data, expected=ObjectId.parse(path.name))
-            leaf = manifest_leaf(
-                client.owner_keys().manifest_key,
-                organisation=owner,
-                object_id=object_id(data),
-                size_bytes=300_000,
-                scheme=manifest.scheme,
-                time_s=manifest.created_s,
-            )
-            (entry,) = log.append([leaf], now_s)
-            made = make_receipt(object_id(data), entry.proof_file(), client.roster_file, organisation)
-            receipt.parent.mkdir(exist_ok=True)
-            receipt.write_bytes(encode_receipt(made))
+        stored = pool.run(by, "put", random_file(folder / f"study-{number}", 300_000, seed=number)).json
+        assert stored["anchored"] is True
 
 
 def roots_of(pool: Consortium, *names: str) -> set[str]:
@@ -79,6 +33,36 @@ def whole_shards(pool: Consortium, *names: str) -> set[str]:
     return {path.name for name in names for path in pool.shards(name) if is_whole(path)}
 
 
+def entries_of(pool: Consortium, name: str) -> int:
+    size: int = pool.run(name, "ledger", "show", pool.log_folder(name)).json["size"]
+    return size
+
+
+@pytest.mark.slow
+def test_only_what_a_quorum_cosigned_is_called_anchored_and_the_same_put_goes_on(tmp_path: Path) -> None:
+    with consortium(tmp_path / "pool", *"abcd") as pool:
+        first, second, third = (random_file(tmp_path / str(number), 90_000, seed=number) for number in range(3))
+        receipt = pool.run("a", "put", first).json["receipt"]
+        assert len(pool.run("a", "check-receipt", receipt).json["cosigners"]) == 3
+        pool.stop("d")
+        receipt = pool.run("a", "put", second).json["receipt"]
+        signed_by = pool.run("a", "check-receipt", receipt).json["cosigners"]
+        assert [name.split("/")[1] for name in signed_by] == ["a", "b", "c"]
+
+        pool.stop("c")
+        words: list[str | Path] = ["put", third, "--scheme", "1+1", "--allow-degraded"]
+        refused = pool.run("a", *words, expect=75)
+        assert "run the same put again" in refused.complaint
+        pool.start("c")
+        assert pool.run("a", *words).json["anchored"] is True
+        # One manifest and one entry, however often it was tried.
+        assert entries_of(pool, "a") == 3
+        looked = pool.run("b", "ledger", "watch", "--once", expect=None).json
+        assert [item["silent"] is None for item in looked["logs"] if item["origin"].split("/")[1] == "a"] == [True]
+        assert not looked["alarms"]
+
+
+@pytest.mark.slow
 def test_a_hospital_joins_by_one_word_and_its_disk_receives_shards_and_another_leaves(tmp_path: Path) -> None:
     with consortium(tmp_path / "pool", "a", "b", "c") as pool:
         joining = pool.start_joining("d", "b")
@@ -97,7 +81,6 @@ def test_a_hospital_joins_by_one_word_and_its_disk_receives_shards_and_another_l
         assert time.monotonic() - approved_at < 60
         wait_until(lambda: all(pool.epoch(name, "peer-1") == 4 for name in "abcd"), what="roster everywhere")
 
-        anchor_by_hand(pool, "a", *"abcd")
         wanted = roots_of(pool, *"abcd")
         assert wanted <= whole_shards(pool, *"abcd")
         pool.run("c", "consortium", "leave", "--reason", "closes")

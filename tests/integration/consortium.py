@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cli.pool import running_pid, start_peers
+from cli.pool import running_pid
 from tests.integration.pool import Ran, Running, run, wait_until
 
 POOL = "consortium.example"
@@ -30,6 +30,7 @@ class Consortium:
 
     folder: Path
     members: list[str] = field(default_factory=list)
+    started: list[Running] = field(default_factory=list)
 
     def home(self, name: str, which: str = "client") -> Path:
         return self.folder / name / which
@@ -107,7 +108,9 @@ class Consortium:
         wait_until(lambda: running_pid(home) is None, what=f"end of {name}")
 
     def start(self, name: str) -> None:
-        start_peers(str(self.folder / name))
+        home = str(self.home(name, "peer-1"))
+        self.started.append(Running(["--home", home, "daemon"]))
+        wait_until(lambda: running_pid(home) is not None, what=f"daemon of {name}")
 
     def log(self, name: str) -> str:
         return (self.home(name, "peer-1") / "daemon.log").read_text()
@@ -118,6 +121,8 @@ class Consortium:
             pid = running_pid(str(home))
             if pid is not None:
                 os.kill(pid, signal.SIGKILL)
+        for running in self.started:
+            running.wait(expect=None)
 
 
 @contextmanager

@@ -8,21 +8,23 @@ from typing import NamedTuple
 
 import trio
 
+from anchor.manifest import Extent
+from client.challenge import Challenger, Target
 from client.context import Client
+from client.health import Status
 from client.memory import StoredExtent
 from client.placer import Placer
 from client.progress import Progress
 from client.source import Plain
 from client.tasks import open_crew
 from client.upload import CodedExtent, code_extent, upload_extent
-from core.errors import MoorageError, NotEnoughPeersError, PeerUnavailableError, ProtocolError
+from core.errors import MoorageError, NotEnoughPeersError, PeerRefusedError, PeerUnavailableError, ProtocolError
 from core.ids import PeerId, ShardRoot
 from core.limits import ROOTS_PER_REQUEST_MAX
 from erasure.codec import share_bytes
-from erasure.merkle import check_share
 from erasure.scheme import Scheme
 from erasure.shardfile import shard_file_bytes
-from wire.messages import Have, Held, Read, Shares
+from wire.messages import Have, Held
 
 # Every round that does not finish loses at least one peer for this put.
 ROUNDS_MAX = 16
@@ -201,25 +203,27 @@ class ExtentStorer:
         return self._placer.replacements(group, good, lost)
 
     async def _missing(self, known: StoredExtent) -> list[int]:
-        """Shares that their holder, asked for a random chunk, cannot show. Silent holders are marked failed."""
-        missing: list[int] = []
-        chance = self._client.ports.chance.stream("resume")
-        chunks = len(known.sealed_lengths)
+        """Shares that their holder, having read them again, cannot show whole. Silent holders are marked failed.
 
-        async def check(index: int, peer: PeerId, chunk: int) -> None:
+        Presence would not do: whoever puts a thing again may do so because its originals go next.
+        """
+        missing: list[int] = []
+        extent = Extent(len(known.sealed_lengths), known.sealed_bytes, 0, known.roots)
+        client = self._client
+        challenger = Challenger(client.peers, self.scheme, client.ports.chance, full=True, samples=1)
+
+        async def check(index: int, peer: PeerId) -> None:
             try:
-                answer = await self._client.peers.request(peer, Read(known.roots[index], chunk, 1))
-                if not isinstance(answer, Shares):
-                    raise PeerUnavailableError(f"peer {peer.short} answered something else than shares")
-                check_share(known.roots[index], self.scheme, index, chunks, chunk, answer.body, answer.paths[0])
-            except PeerUnavailableError as error:
+                verdict = await challenger.check(Target(0, extent, index, peer))
+            except (PeerUnavailableError, PeerRefusedError) as error:
                 self._placer.fail(peer, error)
-            except MoorageError:
-                missing.append(index)
+            else:
+                if verdict.status is not Status.OK:
+                    missing.append(index)
 
         async with open_crew() as crew:
             for index, peer in enumerate(known.holders):
-                crew.start_soon(check, index, peer, chance.randrange(chunks))
+                crew.start_soon(check, index, peer)
         return sorted(missing)
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import trio
 
 from anchor.manifest import Manifest, check_extents_fit, parse_manifest
+from client.again import are_its_shards, begun_before, index_is_whole, notes_of
 from client.context import Client
 from client.extents import RETURN_PATIENCE_S, DoneExtent, ExtentStorer
 from client.index import encode_listing
@@ -22,10 +23,10 @@ from client.memory import CatalogueEntry
 from client.placer import Placer
 from client.plan import Plan, plan_plain
 from client.progress import Progress
-from client.publish import Published, holds_all, make_manifest, store_index, store_on_all
+from client.publish import Published, make_manifest, store_index, store_on_all
 from client.source import ExtentRead, ExtentReader, ReadAhead
 from client.tasks import open_crew
-from client.unfinished import Unfinished, UnfinishedPuts
+from client.unfinished import Unfinished
 from core.errors import NotEnoughPeersError, PeerUnavailableError, RosterError
 from core.ids import ObjectId, PeerId, derived_digest
 from core.listing import Entry, Kind
@@ -33,7 +34,7 @@ from core.sealing import content_id, convergent_key
 from core.trees import SourceTree
 from dht.records import PeerRecord
 from erasure.scheme import Scheme
-from wire.messages import Have, Held, StoreManifest, StoreReceipt
+from wire.messages import StoreManifest, StoreReceipt
 
 # One is coded, the others' holders bring theirs to their disks. Each is an open file at every holder.
 EXTENTS_AT_ONCE = 3
@@ -97,12 +98,12 @@ async def put(
         result = await _stored_before(client, known, done, storer.sent_bytes)
         if result is not None:
             return result
-    unfinished = await _begun_before(client, placer, content, done)
+    unfinished = await begun_before(client, placer, content, done)
     if unfinished is None:
         published = await _publish(client, placer, storer, _Source(plains, done, entries), progress)
         unfinished = Unfinished(_entry_of(published, plan, scheme, content, name), published.manifest_file)
         if client.home.roster.is_consortium:
-            await threads.disk(_notes(client).begin, unfinished)
+            await threads.disk(notes_of(client).begin, unfinished)
     progress.begin("anchoring", 0)
     return await _anchor(client, placer, unfinished, storer.sent_bytes)
 
@@ -117,7 +118,7 @@ async def _anchor(client: Client, placer: Placer, unfinished: Unfinished, sent_b
         _check_receipts(placer, manifest.holders(), manifest.scheme)
     await disk(client.memory.remember_object, entry, manifest_file, receipt)
     if client.home.roster.is_consortium:
-        await disk(_notes(client).end, entry.content)
+        await disk(notes_of(client).end, entry.content)
     return _result(entry, manifest, receipt, sent_bytes)
 
 
@@ -273,45 +274,6 @@ async def _stored_before(
     receipt = await client.ports.threads.disk(client.memory.receipt_file, known.object)
     if manifest is None or receipt is None:
         return None
-    if not _are_its_shards(manifest, done) or not await _index_is_held(client, manifest):
+    if not are_its_shards(manifest, done) or not await index_is_whole(client, manifest):
         return None
     return _result(known, manifest, receipt, sent_bytes)
-
-
-def _notes(client: Client) -> UnfinishedPuts:
-    return UnfinishedPuts(client.ports.disk, client.home, client.ports.chance)
-
-
-async def _begun_before(
-    client: Client, placer: Placer, content: bytes, done: Sequence[DoneExtent]
-) -> Unfinished | None:
-    """An earlier put of the same content that was not anchored, when all of it is stored still."""
-    if not client.home.roster.is_consortium:
-        return None
-    found = await client.ports.threads.disk(_notes(client).find, content)
-    if found is None:
-        return None
-    manifest = parse_manifest(found.manifest_file, expected=found.entry.object)
-    message = StoreManifest(found.entry.object, found.manifest_file)
-    if not _are_its_shards(manifest, done) or not await store_on_all(client, placer, manifest.holders(), message):
-        return None
-    # Only now: before, it may have been taken for abandoned at any moment.
-    return found if await holds_all(client.peers, manifest) else None
-
-
-def _are_its_shards(manifest: Manifest, done: Sequence[DoneExtent]) -> bool:
-    ours = [(item.stored.roots, item.stored.holders) for item in done]
-    return ours == [(extent.roots, manifest.groups[extent.group]) for extent in manifest.extents]
-
-
-async def _index_is_held(client: Client, manifest: Manifest) -> bool:
-    for extent in manifest.index:
-        for root, peer in zip(extent.roots, manifest.groups[extent.group], strict=True):
-            try:
-                answer = await client.peers.request(peer, Have((root,)))
-            except PeerUnavailableError:
-                # Silence is not loss; the sweep decides about holders that stay away.
-                continue
-            if not isinstance(answer, Held) or answer.flags != (True,):
-                return False
-    return True

@@ -10,6 +10,7 @@ import pytest
 import trio
 from blake3 import blake3
 
+from client.challenge import targets_of
 from client.context import Client
 from client.get import cat, get, open_object
 from client.index import Index
@@ -26,6 +27,7 @@ from core.limits import CHUNK_BYTES, EXTENT_BYTES
 from core.listing import Entry, Kind, RelativePath
 from core.trees import SourceTree
 from erasure.scheme import Scheme
+from erasure.shardfile import HEAD_BYTES
 from tests.sim.chance import derive
 from tests.sim.determinism import run_seeded
 from tests.sim.disk import SimDisk
@@ -34,7 +36,7 @@ from tests.sim.fabric import NetFaults
 from tests.sim.pool import SimPool
 from tests.sim.trees import MemorySource, MemoryTarget
 from tests.sim.world import World
-from wire.messages import GetManifest, Have, Held, Message, StoreManifest, UploadCommit
+from wire.messages import GetManifest, Have, Held, Leaves, Message, Prove, StoreManifest, UploadCommit
 
 SCHEME = Scheme(4, 6)
 NOISE = derive(1, "noise").randbytes(3 * CHUNK_BYTES)
@@ -480,3 +482,32 @@ def wipe(pool: SimPool, name: str) -> None:
 
 def test_a_put_again_sends_what_a_holder_lost_and_nothing_else() -> None:
     run_seeded(8, put_after_a_holder_lost_its_disk)
+
+
+async def put_after_bits_have_rotted() -> None:
+    files = {"study/a": derive(9, "noise").randbytes(8 * CHUNK_BYTES)}
+    async with World(9).running() as world:
+        pool = SimPool(world, peers=6, sites=3)
+        await pool.start()
+        async with pool.client() as client:
+            first = await store(client, MemorySource(files))
+            manifest = await find_manifest(client, first.object)
+            names = {item.identity.peer: item.identity.name for item in client.dht.known_peers()}
+            # One bit each of more shards than may be lost, and of one of the index: each holder still has its file.
+            rotten = [(target.peer, target.root) for target in targets_of(manifest)][: SCHEME.spare + 1]
+            rotten.append((manifest.groups[manifest.index[0].group][0], manifest.index[0].roots[0]))
+            for peer, root in rotten:
+                text = str(root)
+                path = f"/pool/{names[peer]}/shards/{text[:2]}/{text[2:4]}/{text}"
+                pool.peers[names[peer]].drive.flip_bit(path, HEAD_BYTES + 5)
+            await store(client, MemorySource(files))
+            for peer, root in rotten:
+                answer = await client.peers.request(peer, Prove(root))
+                assert isinstance(answer, Leaves)
+                assert not answer.bad, (names[peer], answer.bad)
+                assert not answer.problem, answer.problem
+
+
+def test_a_put_again_believes_no_shard_that_was_not_read_again() -> None:
+    """Whoever puts a study again may be about to delete it."""
+    run_seeded(9, put_after_bits_have_rotted)

@@ -106,7 +106,7 @@ async def not_confirmed(self: Any, extents: Sequence[DoneExtent]) -> bool:
     return True
 
 
-@plant(client.put, "_index_is_held", story="put", bug="the index of an earlier put is not asked for", promise=WHOLE)
+@plant(client.put, "index_is_whole", story="put", bug="the index of an earlier put is not asked for", promise=WHOLE)
 async def index_is_believed(client_: Client, manifest: Manifest) -> bool:
     del client_, manifest
     return True

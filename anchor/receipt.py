@@ -189,6 +189,8 @@ def _owner(roster: Roster, receipt: Receipt, leaf_data: bytes) -> tuple[Organisa
             signed.check(organisation.manifest_key)
         except BadSignatureError:
             continue
+        if not organisation.policy:
+            raise ReceiptError(f"receipt: its roster lacks keys of witnesses of {organisation.name!r}")
         return organisation, signed.leaf
     names = ", ".join(repr(item.name) for item in candidates)
     raise BadSignatureError(f"receipt: its leaf is not signed by the manifest key of {names}")

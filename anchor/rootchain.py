@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from securesystemslib.signer import Signature
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Signed, Snapshot, Targets, Timestamp
 from tuf.api.serialization.json import JSONSerializer
@@ -71,7 +72,9 @@ def _parsed(data: bytes, kind: type[Signed]) -> Metadata:
         raise MalformedError(f"roster: {len(data)} bytes of metadata, at most {METADATA_MAX_BYTES} allowed")
     try:
         metadata: Metadata = Metadata.from_bytes(data)
-        again = _bytes_of(metadata)
+        # Without what python-tuf keeps of fields that it does not know: whoever passes a roster on could pad it.
+        bare = {key: Signature(key, item.signature) for key, item in metadata.signatures.items()}
+        again = _bytes_of(Metadata(metadata.signed, bare))
         canonical(metadata.signed)
     # What hostile JSON raises in python-tuf is documented as one error, but some of it comes from deeper down.
     except (RepositoryError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

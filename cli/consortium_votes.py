@@ -10,21 +10,28 @@ from typing import Any
 
 import trio
 
-from anchor.ballots import Motion, check_motion, encode_motion
-from anchor.draft import Count, count_ballots
+from anchor.ballots import Motion, check_motion, encode_motion, parse_motion
+from anchor.draft import Count, admin_keys, count_ballots
 from anchor.organisation import Organisation
 from anchor.proposal import Change, Proposal, words_of
 from anchor.rootchain import contents_of_file
 from anchor.rosterfile import parse_roster_file
 from cli.clients import open_home
 from cli.output import print_json, print_lines
-from client.adminkey import NEXT_ADMIN_FILE, sign_once
+from client.adminkey import (
+    ADMIN_FILE,
+    NEXT_ADMIN_FILE,
+    keep_proposed,
+    kept_proposed,
+    sign_once,
+    signed_contents,
+)
 from client.assembly import Assembly
 from client.context import Client, open_client
 from client.home import Home, read_home_file
 from core.durable import write_file
 from core.encoding import Value
-from core.errors import EXIT_OK, RefusedError, UsageError
+from core.errors import EXIT_OK, MoorageError, RefusedError, UsageError
 from core.identity import key_from_seed, public_bytes
 from core.ports import Ports
 from core.sealing import KEY_BYTES
@@ -45,12 +52,58 @@ async def _vote(arguments: argparse.Namespace, home: Home, ports: Ports) -> int:
         await assembly.open()
         match arguments.action:
             case "approve" if not arguments.proposal:
-                return _list(arguments, home, await assembly.motions())
+                return _list(arguments, home, await _all_motions(assembly, client))
             case "approve":
-                motion = _chosen(arguments.proposal, await assembly.motions())
+                motion = _chosen(arguments.proposal, await _all_motions(assembly, client))
             case _:
-                motion = Motion(await _proposal(arguments, client), ())
+                motion = await _own_motion(arguments, client)
         return await _sign(arguments, assembly, client, motion)
+
+
+async def _all_motions(assembly: Assembly, client: Client) -> list[Motion]:
+    """What peers know of, and what this home proposed: its signature may have been lost on the way."""
+    motions = await assembly.motions()
+    kept = await client.ports.threads.disk(_kept_motion, client)
+    if kept is not None and kept.proposal.id not in {motion.proposal.id for motion in motions}:
+        motions = [*motions, kept]
+    return motions
+
+
+def _kept_motion(client: Client) -> Motion | None:
+    """What this home proposed for the next roster, if it did. Blocks."""
+    data = kept_proposed(client.ports.disk, client.home.folder)
+    if data is None:
+        return None
+    roster, file = client.home.held.both
+    try:
+        motion = parse_motion(data)
+        check_motion(roster, contents_of_file(parse_roster_file(file)), motion)
+    except MoorageError:
+        # Damaged, or of an earlier roster: there is nothing more to be had from it.
+        return None
+    return motion
+
+
+async def _own_motion(arguments: argparse.Namespace, client: Client) -> Motion:
+    """A proposal of ours, durable here before it is signed; the same one again when it was made before.
+
+    Raises RefusedError when another was signed for this version.
+    """
+    disk, threads, home = client.ports.disk, client.ports.threads, client.home
+    motion = Motion(await _proposal(arguments, client), ())
+    kept = await threads.disk(_kept_motion, client)
+    if kept is not None:
+        draft = check_motion(home.roster, motion.proposal.contents, kept)
+        ours = (kept.proposal.change, kept.proposal.name, kept.proposal.organisation)
+        if ours == (motion.proposal.change, motion.proposal.name, motion.proposal.organisation):
+            return kept
+        if await threads.disk(signed_contents, disk, home.folder, draft.roster.epoch) == draft.contents:
+            raise RefusedError(
+                f"this home has proposed and signed another roster {draft.roster.epoch}, and never signs a second one: "
+                f"`moorage consortium approve {kept.proposal.id.hex()[:12]}` offers that one again"
+            )
+    await threads.disk(keep_proposed, disk, home.folder, encode_motion(motion), client.ports.chance.token(4).hex())
+    return motion
 
 
 def _chosen(prefix: str, motions: Sequence[Motion]) -> Motion:
@@ -77,11 +130,10 @@ def _described(home: Home, motion: Motion) -> dict[str, Any]:
     draft = check_motion(roster, contents_of_file(parse_roster_file(home.roster_file)), motion)
     count = count_ballots(draft, motion.ballots, roster)
     signers = {ballot.admin_key for ballot in motion.ballots}
-    names = [
-        item.name
-        for item in {item.name: item for item in (*roster.organisations, *draft.roster.organisations)}.values()
-        if item.member is not None and item.member.admin_key in signers
-    ]
+    # By the keys of today: what a new key signed, its owner has not vouched for.
+    names = [item.name for item in roster.organisations if item.member is not None and item.member.admin_key in signers]
+    if signers - set(admin_keys(roster)):
+        names.append("the newcomer" if proposal.change is Change.JOIN else f"the new key of {proposal.name}")
     return {
         "proposal": proposal.id.hex(),
         "change": str(proposal.change),
@@ -165,6 +217,12 @@ def _with_new_key(client: Client) -> Organisation:
     if known is None or known.member is None:
         raise RefusedError(f"{home.identity.organisation} is not on the roster")
     path = home.path(NEXT_ADMIN_FILE)
+    if disk.stat(path) is not None:
+        made = key_from_seed(read_home_file(disk, home.folder, NEXT_ADMIN_FILE, exact_bytes=KEY_BYTES))
+        if public_bytes(made) == known.member.admin_key:
+            # It counts already: an earlier rotation is over.
+            disk.rename(path, home.path(ADMIN_FILE))
+            disk.sync_folder(home.path("keys"))
     if disk.stat(path) is None:
         token = client.ports.chance.token
         write_file(disk, path, token(KEY_BYTES), token=token(4).hex())

@@ -23,6 +23,8 @@ ADMIN_FILE = "keys/roster.seed"
 # Made by `rotate-key`; it counts from the roster on that names it.
 NEXT_ADMIN_FILE = "keys/roster-next.seed"
 SIGNED_FILE = "keys/roster.signed"
+# What this home proposed last: a signature that was lost on its way can be given again only with these very bytes.
+PROPOSED_FILE = "keys/roster.proposed"
 SIGNED_MAX_BYTES = 1 * MIB
 VERSIONS_MAX = 4096
 LOCK_FILE = "state/signed.lock"
@@ -64,6 +66,22 @@ def sign_once(disk: Disk, folder: str, draft: Draft, before: Roster | None, toke
         rows: list[Value] = [[version, contents] for version, contents in sorted(signed.items())]
         write_file_in_workshop(disk, workshop, path, encode_checked({"signed": rows}), token=token)
     return [sign_draft(draft, key) for key in keys]
+
+
+def signed_contents(disk: Disk, folder: str, version: int) -> bytes | None:
+    """With which contents this home has signed that version; None when it has not. Blocks; raises HomeError."""
+    return _read(disk, os.path.join(folder, SIGNED_FILE)).get(version)
+
+
+def keep_proposed(disk: Disk, folder: str, motion: bytes, token: str) -> None:
+    """Durably. Blocks; raises OSError."""
+    workshop = os.path.join(folder, WORKSHOP_FOLDER)
+    write_file_in_workshop(disk, workshop, os.path.join(folder, PROPOSED_FILE), motion, token=token)
+
+
+def kept_proposed(disk: Disk, folder: str) -> bytes | None:
+    """What ``keep_proposed`` wrote last. Blocks; raises OSError."""
+    return read_file(disk, os.path.join(folder, PROPOSED_FILE), max_bytes=MIB)
 
 
 def _read(disk: Disk, path: str) -> dict[int, bytes]:

@@ -215,6 +215,8 @@ def _members(data: bytes) -> Mapping[str, bytes]:
                 raise MalformedError(f"bundle: {len(infos)} files, at most {MEMBERS_MAX} allowed")
             for info in infos:
                 limit = limits.get(info.filename, RECEIPT_MAX_BYTES)
+                if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data):
+                    raise MalformedError(f"bundle: {info.filename!r} is compressed, as no bundle is")
                 if info.filename in members or info.file_size > limit:
                     raise MalformedError(f"bundle: {info.filename!r} occurs twice or is too large")
                 with archive.open(info) as file:

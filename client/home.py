@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from anchor.roster import Roster, read_roster
 from core.errors import HomeError, MoorageError
 from core.identity import key_from_seed, public_bytes, read_certificate
+from core.limits import MIB
 from core.ports import Clock, Disk, Identity
 from core.sealing import KEY_BYTES, SEALING_SEED_BYTES, sealing_public_key
 from core.version import VERSION
@@ -31,7 +32,7 @@ SERVICE_LOG_FILE = "keys/ledger-log.seed"
 SERVICE_WITNESS_FILE = "keys/ledger-witness.seed"
 # Where commands and the daemon write files before these get their names; see ``core.durable.clear_workshop``.
 WORKSHOP_FOLDER = "state/parts"
-FILE_MAX_BYTES = 1024 * 1024
+FILE_MAX_BYTES = 4 * MIB
 SOFTWARE = f"moorage/{VERSION}"
 
 
@@ -131,6 +132,8 @@ def read_home_file(disk: Disk, folder: str, name: str, *, exact_bytes: int | Non
         ) from error
     except OSError as error:
         raise HomeError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) == FILE_MAX_BYTES:
+        raise HomeError(f"{path} has {FILE_MAX_BYTES} bytes or more, which no file of a home has: restore it")
     if exact_bytes is not None and len(data) != exact_bytes:
         raise HomeError(f"{path} has {len(data)} bytes, not {exact_bytes}: restore it from its backup")
     return data

@@ -7,7 +7,7 @@ another version meanwhile, it applies anew.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import trio
@@ -41,7 +41,7 @@ class Joined(NamedTuple):
     file: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Applicant:
     """``home``: the client's home that is being made; ``entry``: as ``organisation`` was written down in it.
 
@@ -54,19 +54,26 @@ class Applicant:
     entry: bytes
     organisation: Organisation
     tell: Callable[[str], None]
+    _answered_at: float = field(default=0.0, init=False)
+    _epoch: int = field(default=0, init=False)
+    """Of the roster that was shown last."""
+    _refused_epoch: int = field(default=-1, init=False)
 
     async def join(self) -> Joined:
         """Until the threshold has approved. Raises MoorageError when that cannot come."""
-        away_since = trio.current_time()
+        self._answered_at = trio.current_time()
         while True:
             try:
                 return await self._converse()
             except (PeerUnavailableError, BusyError) as error:
-                if trio.current_time() - away_since > AWAY_MAX_S:
+                if trio.current_time() - self._answered_at > AWAY_MAX_S:
                     raise
                 self.tell(f"{error}; trying again")
             except RosterError as error:
-                # Another version was agreed on between two of our questions.
+                # Another version was agreed on between two of our questions; else it says what will not change.
+                if self._epoch == self._refused_epoch:
+                    raise
+                self._refused_epoch = self._epoch
                 self.tell(f"{error}; applying anew")
             await trio.sleep(POLL_S)
 
@@ -80,6 +87,7 @@ class Applicant:
             try:
                 while True:
                     roster, file = await self._roster(session)
+                    self._answered_at, self._epoch = trio.current_time(), roster.epoch
                     if self._is_on(roster):
                         return Joined(roster, file)
                     await self._apply_and_wait(session, roster, file)

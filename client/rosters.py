@@ -23,6 +23,8 @@ def accept_roster(disk: Disk, home: Home, data: bytes, *, now_s: float, token: s
     """
     if not home.roster.is_consortium or not is_roster_file(data):
         raise RosterError("this pool's roster is signed by one key, or that one is: it is not passed on")
+    if data == home.held.file:
+        return False
     # Only who is told of a roster by others verifies it; its library is not loaded for anything else.
     from anchor.rootchain import check_successor
 

@@ -46,7 +46,8 @@ MANIFEST_MAX_BYTES = 1 * MIB
 # tlog-tiles caps an entry at 65,535 bytes; a receipt holds one plus proof, cosignatures, policy and roster.
 LEAF_MAX_BYTES = 65_535
 RECEIPT_MAX_BYTES = 768 * KIB
-ROSTER_MAX_BYTES = 512 * KIB
+# A hundred versions of a consortium of 13 take 600 KiB; it travels in one frame's body.
+ROSTER_MAX_BYTES = 2 * MIB
 # One organisation with hybrid keys takes 3 KiB, 64 ballots of four signatures 19 KiB.
 PROPOSAL_MAX_BYTES = 64 * KIB
 # A peer record carries an Ed25519 certificate of about 450 bytes.

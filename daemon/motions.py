@@ -8,8 +8,9 @@ a time: a ballot is checked in 10 ms.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from anchor.organisation import Roster
 from anchor.proposal import Change, Proposal, decode_organisation
 from anchor.rosterfile import encode_roster_file, parse_roster_file
 from client.home import WORKSHOP_FOLDER, Home
@@ -21,14 +22,17 @@ from core.limits import MIB, PROPOSAL_MAX_BYTES
 from core.ports import Disk
 from core.schema import Fields
 
+if TYPE_CHECKING:
+    from anchor.ballots import Motion
+
 MOTIONS_FILE = "state/motions"
 FILE_MAX_BYTES = 8 * MIB
 MOTIONS_MAX = 16
 INVITATIONS_MAX = 256
 # A year, so that organisations renew their roster before that.
 ROSTER_LIFE_S = 365 * 86400
-# A proposal that nobody completes is forgotten; so is one from the future.
-PROPOSAL_LIFE_S = 30 * 86400
+# A proposal lives as long as the roster that it changes: who signed it may sign no other. Clocks differ by so much.
+AHEAD_MAX_S = 86400
 
 
 class Offered(NamedTuple):
@@ -72,7 +76,8 @@ class Motions:
                     continue
         for motion in motions:
             try:
-                self._take(motion)
+                # An application has no signatures yet.
+                self._take(motion, signed=False)
             except MoorageError:
                 continue
 
@@ -83,9 +88,15 @@ class Motions:
 
     def offer(self, data: bytes, *, from_guest: bool = False) -> Offered:
         """Keep a motion, or its ballots; durable afterwards. A guest may only bring ballots for one that is kept."""
+        before = dict(self._motions)
         offered = self._take(data, known_only=from_guest)
         if offered.is_news:
-            self._write()
+            try:
+                self._write()
+            except OSError:
+                # Else the same ballot would be no news when it is offered again.
+                self._motions = before
+                raise
         return offered
 
     def apply(self, guest: PeerId, entry: bytes) -> bytes:
@@ -133,22 +144,33 @@ class Motions:
             raise RefusedError("a guest may only sign what was proposed for it")
         if known is None and signed and not offered.ballots:
             raise RefusedError("a proposal needs a signature of its proposer")
-        if abs(self._now_s() - offered.proposal.time_s) > PROPOSAL_LIFE_S:
-            raise RosterError("the proposal is too old, or from the future: propose it anew")
+        if offered.proposal.time_s > self._now_s() + AHEAD_MAX_S:
+            raise RosterError("the proposal is from the future: set the clock of whoever made it, and propose it anew")
         roster, data_now = self._home.held.both
         file = parse_roster_file(data_now)
         draft = check_motion(roster, contents_of_file(file), offered)
         before = parse_motion(known) if known is not None else offered._replace(ballots=())
         after = with_ballots(before, offered.ballots)
+        if known is None and signed and offered.proposal.change is not Change.JOIN and not _by_member(roster, offered):
+            raise RosterError("only a member may propose this")
         if known is None and len(self._motions) >= MOTIONS_MAX:
-            raise BusyError(f"{MOTIONS_MAX} proposals wait for signatures: decide on them first")
+            self._make_room(roster, offered)
         motion = encode_motion(after)
         is_news = known != motion
         self._motions[name] = motion
         complete = None
-        if count_ballots(draft, after.ballots, roster).is_enough:
+        if count_ballots(draft, after.ballots, roster).is_enough and _has_newcomer(after):
             complete = encode_roster_file(assemble(draft, after.ballots, file))
         return Offered(is_news, complete, motion)
+
+    def _make_room(self, roster: Roster, offered: Motion) -> None:
+        """What no member has signed gives way to what one has. Raises BusyError."""
+        from anchor.ballots import parse_motion
+
+        idle = [name for name, item in self._motions.items() if not _by_member(roster, parse_motion(item))]
+        if not idle or not _by_member(roster, offered):
+            raise BusyError(f"{MOTIONS_MAX} proposals wait for signatures: decide on them first")
+        del self._motions[idle[0]]
 
     def _drop_outdated(self) -> None:
         """What was proposed for a version that another one has taken the place of."""
@@ -161,6 +183,22 @@ class Motions:
         data = encode_checked({"motions": motions, "invitations": guests})
         path, workshop = self._home.path(MOTIONS_FILE), self._home.path(WORKSHOP_FOLDER)
         write_file_in_workshop(self._disk, workshop, path, data, token=self._token())
+
+
+def _by_member(roster: Roster, motion: Motion) -> bool:
+    """Whether a member of today has signed it."""
+    keys = {item.member.admin_key for item in roster.organisations if item.member is not None}
+    return any(ballot.admin_key in keys for ballot in motion.ballots)
+
+
+def _has_newcomer(motion: Motion) -> bool:
+    """Who joins has shown that the key is its own: it signed, too."""
+    proposal = motion.proposal
+    if proposal.change is not Change.JOIN:
+        return True
+    assert proposal.organisation is not None, "who joins is described"
+    assert proposal.organisation.member is not None, "as a member"
+    return proposal.organisation.member.admin_key in {ballot.admin_key for ballot in motion.ballots}
 
 
 def _proposal_of(motion: bytes) -> Proposal:

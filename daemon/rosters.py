@@ -193,6 +193,8 @@ class RosterDesk:
             self._log.log("error", "roster-refused", f"{peer.short}: {error}")
         except MoorageError as error:
             self._log.log("debug", "roster-not-fetched", f"{peer.short}: {error}")
+        except OSError as error:
+            self._log.log("warning", "state-not-written", f"the roster that {peer.short} sent: {error.strerror}")
 
     def _others(self) -> list[PeerId]:
         return [record.peer for record in self._known_peers() if record.peer != self._home.identity.peer]

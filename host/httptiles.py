@@ -83,7 +83,11 @@ class HttpClient:
             stream: trio.abc.Stream = await trio.open_tcp_stream(self._host, self._port)
             if self._context is not None:
                 tls = trio.SSLStream(stream, self._context, server_hostname=self._host, https_compatible=True)
-                await tls.do_handshake()
+                try:
+                    await tls.do_handshake()
+                except BaseException:  # also when the deadline passes: nobody else knows of the connection
+                    await trio.aclose_forcefully(stream)
+                    raise
                 stream = tls
         self._state = h11.Connection(h11.CLIENT)
         return stream

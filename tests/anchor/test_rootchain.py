@@ -206,11 +206,33 @@ def test_a_receipt_s_roster_proves_as_much_and_says_less() -> None:
     policy = parse_policy(roster.organisations[1].policy)
     assert {witness.key.name for witness in policy.witnesses} == COSIGNERS
     assert policy.groups[-1].needed == 3
-    with pytest.raises(MalformedError, match="known"):
-        whole(for_receipt(swapped(), [name for name in COSIGNERS if "/b/" not in name]))
+    assert not whole(for_receipt(swapped(), [name for name in COSIGNERS if "/b/" not in name])).organisations[1].policy
     assert roster.pool == whole(swapped()).pool
     with pytest.raises(RosterError, match="reach"):
         check_successor(founded(), small, now_s=NOW_S)
+
+
+@pytest.mark.parametrize("where", ["signature", "metadata"])
+def test_a_roster_that_was_padded_on_its_way_is_refused(where: str) -> None:
+    file = swapped()
+    root = json.loads(file.roots[1])
+    if where == "metadata":
+        root["zzz"] = "A" * 1000
+    else:
+        root["signatures"][0]["zzz"] = "A" * 1000
+    padded = json.dumps(root, separators=(",", ":"), sort_keys=True).encode()
+    with pytest.raises(MalformedError, match="canonical"):
+        check_successor(founded(), file._replace(roots=(file.roots[0], padded)), now_s=NOW_S)
+
+
+def test_a_receipt_of_fourteen_organisations_is_checked_by_a_part_of_the_roster() -> None:
+    members = hospitals(*"abcdefghijklmn")
+    file = version(None, members, members)
+    cosigners = {f"consortium.example/{name}/1/witness" for name in "abcdefghi"}
+    roster = whole(for_receipt(file, cosigners))
+    assert {witness.key.name for witness in parse_policy(roster.organisations[0].policy).witnesses} == cosigners
+    # Of another log's thirteen witnesses too few are known: it has no policy here, and its owner no receipt.
+    assert not roster.organisations[6].policy
 
 
 def with_part(file: RosterFile, part: str, value: Any) -> RosterFile:

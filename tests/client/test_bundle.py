@@ -187,8 +187,10 @@ def test_what_is_no_bundle_is_refused() -> None:
         for name, content in members(data).items():
             archive.writestr(name, content)
         archive.writestr("salt.more", bytes(50_000_000))
-    with pytest.raises(MalformedError, match="too large"):
+    with pytest.raises(MalformedError, match="compressed"):
         check_bundle(buffer.getvalue(), pinned_pool=None)
+    with pytest.raises(MalformedError, match="too large"):
+        check_bundle(zipped(members(data) | {"salt.more": bytes(2_000_000)}), pinned_pool=None)
     with pytest.raises(MalformedError, match="at most"):
         check_bundle(zipped({str(number): b"" for number in range(1100)}), pinned_pool=None)
 

@@ -208,9 +208,48 @@ def test_who_has_no_say_is_not_counted() -> None:
         book.offer(encode_motion(Motion(item, tuple(forged))))
     with pytest.raises(RefusedError, match="signature"):
         book.offer(motion(item))
-    for now_s in (NOW_S - 40 * 86400, NOW_S + 40 * 86400):
-        with pytest.raises(RosterError, match="old"):
-            motions_on(SimDisk(), now_s).offer(motion(item, FOUR[1]))
+    with pytest.raises(RosterError, match="future"):
+        motions_on(SimDisk(), NOW_S - 40 * 86400).offer(motion(item, FOUR[1]))
+
+
+def test_a_proposal_that_some_have_signed_can_be_completed_however_late() -> None:
+    """They may sign no other for this version."""
+    item = proposal()
+    book = motions_on(SimDisk(), NOW_S + 200 * 86400)
+    assert book.offer(motion(item, *FOUR[1:3])).roster_file is None
+    assert book.offer(motion(item, FOUR[3])).roster_file is not None
+
+
+def test_only_a_member_proposes_new_keys_for_a_member() -> None:
+    attacker = proposal(Change.REPLACE, "a")
+    after = next(item for item in next_roster(BASE, attacker).organisations if item.name == "a")
+    assert after.member is not None
+    made = ballots(attacker, Hospital("a", generation=2))
+    alone = [item for item in made if item.admin_key == after.member.admin_key]
+        item for item in ballots(attacker, Hospital("a", generation=2)) if item.admin_key == after.member.admin_key
+    ]
+    assert alone
+    with pytest.raises(RosterError, match="only a member"):
+        motions_on(SimDisk()).offer(encode_motion(Motion(attacker, tuple(alone))))
+
+
+def test_who_joins_must_have_signed_too() -> None:
+    item = proposal(Change.JOIN, "e")
+    book = motions_on(SimDisk())
+    assert book.offer(motion(item, *FOUR)).roster_file is None
+    assert book.offer(motion(item, E_)).roster_file is not None
+
+
+def test_applications_give_way_to_what_members_propose() -> None:
+    book = motions_on(SimDisk())
+    for number in range(MOTIONS_MAX):
+        stranger = Hospital(f"x{number}")
+        entry = encode(encode_organisation(replace(stranger.row(), policy="")))
+        book.apply(PeerId(bytes([number]) * 32), entry)
+    book.offer(motion(proposal(), FOUR[1]))
+    assert len(book.motions()) == MOTIONS_MAX
+    with pytest.raises(BusyError):
+        book.apply(PeerId(bytes([200]) * 32), encode(encode_organisation(replace(E_.row(), policy=""))))
 
 
 def test_proposals_are_bounded() -> None:

@@ -15,6 +15,7 @@ from client.home import SETTINGS_FILE, Home, read_home_file
 from client.put import PutResult, put
 from core.encoding import Value
 from core.errors import EXIT_OK, SettingsError
+from core.ports import Identity
 from daemon.toml import Table
 from erasure.scheme import Scheme
 from host.disk import RealDisk
@@ -74,10 +75,15 @@ async def _put(arguments: argparse.Namespace) -> tuple[PutResult, dict[bytes, st
                 allow_degraded=arguments.allow_degraded,
                 progress=progress,
             )
-            names = {record.identity.peer.raw: record.identity.name for record in client.dht.known_peers()}
+            names = {record.identity.peer.raw: _name_of(record.identity, home) for record in client.dht.known_peers()}
             return result, names
     finally:
         progress.close()
+
+
+def _name_of(identity: Identity, home: Home) -> str:
+    """In a consortium every organisation has a first peer."""
+    return f"{identity.organisation}/{identity.name}" if home.roster.is_consortium else identity.name
 
 
 def default_scheme(home: Home) -> Scheme:

@@ -87,6 +87,7 @@ def _value(checked: CheckedDocument) -> dict[str, Value]:
         "organisation": statement.organisation,
         "pool": str(statement.pool),
         "pool_name": statement.pool_name,
+        "epoch": statement.epoch,
         "files": None if checked.entries is None else sum(entry.kind is Kind.FILE for entry in checked.entries),
     }
 
@@ -97,6 +98,7 @@ def _lines(checked: CheckedDocument, against: str | None, wrong: list[str]) -> l
     lines = [
         f"{'valid receipt, other files' if wrong else 'valid'}: object {statement.object}",
         f"  stored by {statement.organisation} in pool {statement.pool_name} ({statement.pool})",
+        f"  under version {statement.epoch} of the pool's roster",
         f"  entry {statement.index} of log {statement.origin}, cosigned by {', '.join(statement.cosigners)} at {when}",
         "  the pool's id is what makes this trustworthy: compare it with what the hospital publishes",
     ]

@@ -113,7 +113,7 @@ class Watcher:
         alarms = [Alarm(self._state.raise_alarm(item), item) for item in distinct.values()]
         if glance.view != before:
             self._state.keep(origin, glance.view)
-        if not silent:
+        if not silent and not glance.is_head_unseen:
             self._state.settle(origin, [alarm.folder for alarm in alarms])
         return alarms
 
@@ -126,6 +126,9 @@ class _Glance:
         self.checked: CheckedCheckpoint | None = None
         self.evidence: list[Evidence] = []
         self.notes: list[str] = []
+        self.more_bad_entries = 0
+        self.is_head_unseen = False
+        """Whether some witness did not show what it has seen."""
         self._target = target
         self._policy = parse_policy(target.policy)
         self._now_s = now_s
@@ -201,6 +204,8 @@ class _Glance:
             return False
         for number, fault in growth.faults:
             await self._bad_entry(ours, number, fault)
+        if self.more_bad_entries:
+            self.notes.append(f"{self.more_bad_entries} more bad entries; evidence of the first is kept")
         self.view = growth.view(ours.note)
         return True
 
@@ -222,7 +227,7 @@ class _Glance:
                 self.notes.append(words)
             return
         if len(self.evidence) >= BAD_ENTRIES_KEPT:
-            self.notes.append(f"{words} (evidence of earlier ones is kept)")
+            self.more_bad_entries += 1
             return
         places = [number] if fault.related is None else [number, fault.related]
         try:
@@ -253,6 +258,7 @@ class _Glance:
             return Shown(head.who, note, log_signed(self._policy, note))
         except (LedgerError, PeerUnavailableError, MalformedError, BadSignatureError) as error:
             self.notes.append(f"{head.who}: {error}")
+            self.is_head_unseen = True
             return None
 
     async def _compare(self, known: Shown, found: Shown) -> None:

@@ -226,8 +226,6 @@ def test_only_a_member_proposes_new_keys_for_a_member() -> None:
     assert after.member is not None
     made = ballots(attacker, Hospital("a", generation=2))
     alone = [item for item in made if item.admin_key == after.member.admin_key]
-        item for item in ballots(attacker, Hospital("a", generation=2)) if item.admin_key == after.member.admin_key
-    ]
     assert alone
     with pytest.raises(RosterError, match="only a member"):
         motions_on(SimDisk()).offer(encode_motion(Motion(attacker, tuple(alone))))

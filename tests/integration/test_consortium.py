@@ -128,9 +128,22 @@ def test_members_rotate_keys_renew_and_never_sign_two_rosters_of_one_version(tmp
         assert after["a"] != before["a"]
         assert after["b"] == before["b"]
         # From now on the new key signs.
-        assert pool.run("a", "consortium", "renew").json["published"] is False
+        asked = pool.run("a", "consortium", "renew").json
+        assert asked["published"] is False
+        # As if no peer had ever heard of it: the very same is offered again, and no other.
+        for name in "ab":
+            pool.stop(name)
+            (pool.home(name, "peer-1") / "state" / "motions").unlink()
+            pool.start(name)
+        again = pool.run("a", "consortium", "renew").json
+        assert (again["proposal"], again["published"]) == (asked["proposal"], False)
         assert pool.approve("", "b")["published"] is True
         assert pool.epoch("b") == 4
         shown = pool.run("b", "roster", "show", "--tuf", tmp_path / "tuf").json
         assert shown["threshold"] == 2
         assert (tmp_path / "tuf" / "metadata" / "4.root.json").is_file()
+        # A second rotation makes a third key.
+        assert pool.run("a", "consortium", "rotate-key").json["published"] is False
+        assert pool.approve("a", "b")["published"] is True
+        last = {item["name"]: item["admin_key"] for item in pool.run("b", "roster", "show").json["organisations"]}
+        assert len({before["a"], after["a"], last["a"]}) == 3

@@ -261,6 +261,31 @@ async def test_a_disk_that_fails_stops_the_log_and_everybody_hears_why(
             await trio.sleep(1)
 
 
+class Forestalled(NearWitness):
+    """Slow; meanwhile somebody else shows it a newer checkpoint of the log, which another witness was asked about."""
+
+    other: NearWitness
+
+    async def add_checkpoint(self, request: AddCheckpoint) -> str:
+        await trio.sleep(1)
+        if self.witness.latest(ORIGIN) is None:
+            self.witness.add_checkpoint(0, (), self.other.asked[-1].checkpoint, now_s=NOW_S)
+        return await super().add_checkpoint(request)
+
+
+async def test_a_witness_that_was_shown_a_newer_checkpoint_by_others_stops_no_log(
+    disk: SimDisk, autojump_clock: trio.testing.MockClock
+) -> None:
+    witnesses = near_witnesses()
+    forestalled = Forestalled(witnesses[3].witness)
+    forestalled.other = witnesses[0]
+    async with running(disk, [*witnesses[:3], forestalled]) as operator:
+        check([await operator.submit(leaf(0))])
+        await trio.sleep(5)
+        assert operator.failure is None
+        check([await operator.submit(leaf(1))])
+
+
 # --- attacks ----------------------------------------------------------------------------------
 
 

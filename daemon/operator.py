@@ -19,10 +19,11 @@ import trio
 
 from anchor.log import Anchored
 from anchor.note import NoteKey
-from anchor.writer import LogWriter
+from anchor.writer import Commit, LogWriter
 from core.errors import (
     BadSignatureError,
     BusyError,
+    CorruptError,
     LedgerError,
     PeerUnavailableError,
     StoreFullError,
@@ -239,6 +240,10 @@ class Operator:
             # Those who wait may try elsewhere. What is committed, the disk will say.
             self._queue.refuse(group, error)
             await self._persist(self._writer.recover)
+        except CorruptError as error:
+            self._say(str(error))
+            self._queue.refuse(group, LedgerError(str(error)))
+            return
         else:
             self._queue.commit(group, places, self.published_size)
         await self._settle()
@@ -311,6 +316,19 @@ class Operator:
         if not entries:
             return
         commit, note = self._shown.collection.commit, self._shown.note
+        for entry, anchored in zip(entries, await self._prove(commit, note, entries), strict=True):
+            if isinstance(anchored, Anchored):
+                entry.end(anchored)
+            else:
+                entry.end(None, anchored)
+
+    async def _prove(self, commit: Commit, note: bytes, entries: Sequence[Entry]) -> Sequence[Anchored | LedgerError]:
+        """All at once; after a failure one by one, for an old tile that is damaged is the error of few."""
         places = [(entry.index, entry.leaf) for entry in entries]
-        for entry, anchored in zip(entries, await self._threads.disk(commit.prove, note, places), strict=True):
-            entry.end(anchored)
+        try:
+            return await self._threads.disk(commit.prove, note, places)
+        except (LedgerError, StoreReadOnlyError) as error:
+            if len(entries) == 1:
+                self._say(f"log {self.origin!r}: leaf {entries[0].index} is in it and cannot be proved: {error}")
+                return [LedgerError(str(error))]
+        return [result for entry in entries for result in await self._prove(commit, note, [entry])]

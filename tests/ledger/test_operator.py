@@ -261,6 +261,48 @@ async def test_a_disk_that_fails_stops_the_log_and_everybody_hears_why(
             await trio.sleep(1)
 
 
+@pytest.mark.parametrize("harm", ["damaged", "gone"])
+async def test_an_old_tile_that_is_damaged_fails_its_own_leaves_only(
+    harm: str, disk: SimDisk, autojump_clock: trio.testing.MockClock
+) -> None:
+    said: list[str] = []
+    async with running(disk, near_witnesses(), said=said) as operator:
+        await operator.submit_all(leaves(0, 600), 5)
+        # The tiles of the newest commit are in memory.
+        await operator.submit(leaf(600))
+        tile = f"{operator._writer.folder}/tile/0/000"
+        flip(disk, tile, 40) if harm == "damaged" else disk.unlink(tile)
+        failures: list[str] = []
+
+        async def fails() -> None:
+            with pytest.raises(LedgerError, match="old tile") as failed:
+                await operator.submit(leaf(10))
+            failures.append(str(failed.value))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fails)
+            check([await operator.submit(leaf(550))])
+        check([await operator.submit(leaf(601))])
+        assert operator.failure is None
+        assert len(failures) == 1
+    assert any("leaf 10 " in line for line in said), said
+
+
+async def test_what_an_old_tile_cannot_tell_is_refused_and_the_log_goes_on(
+    disk: SimDisk, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(disk, near_witnesses()) as operator:
+        await operator.submit_all(leaves(0, 600), 5)
+        disk.unlink(f"{operator._writer.folder}/tile/0/000")
+        with monkeypatch.context() as patch:
+            # As of leaves that have left the memory of the newest.
+            patch.setattr(operator._writer._known, "look", lambda hashes: ({}, list(hashes)))
+            with pytest.raises(LedgerError, match="nothing was added"):
+                await operator.submit(leaf(10))
+        assert operator.failure is None
+        assert (await operator.submit(leaf(600))).index == 600
+
+
 class Forestalled(NearWitness):
     """Slow; meanwhile somebody else shows it a newer checkpoint of the log, which another witness was asked about."""
 

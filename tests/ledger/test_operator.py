@@ -303,6 +303,40 @@ async def test_what_an_old_tile_cannot_tell_is_refused_and_the_log_goes_on(
         assert (await operator.submit(leaf(600))).index == 600
 
 
+async def test_who_loses_patience_while_a_commit_is_under_way_hears_of_the_one_before(
+    disk: SimDisk, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witnesses = near_witnesses()
+    async with running(disk, witnesses) as operator, trio.open_nursery() as nursery:
+        await operator.submit(leaf(0))
+        for witness in witnesses[:2]:
+            witness.late_s = None
+
+        async def loses_patience() -> None:
+            submitted = await operator.submit_all([leaf(1)], 8)
+            assert submitted.pending
+            assert submitted.anchored[0].index == 1
+
+        nursery.start_soon(loses_patience)
+        await trio.sleep(7)
+        with monkeypatch.context() as patch:
+            # As on a thread, between the log's signature and its durability.
+            patch.setattr(operator._writer, "_latest", None)
+            await trio.sleep(2)
+
+
+async def test_a_log_that_is_longer_than_may_wait_takes_leaves_from_its_start_on(
+    disk: SimDisk, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with running(disk, near_witnesses()) as operator:
+        await operator.submit_all(leaves(0, 20), 5)
+    witnesses = near_witnesses()
+    async with running(disk, witnesses, limits=OperatorLimits(unpublished_leaves=10)) as operator:
+        await trio.sleep(0.001)
+        assert operator.published_size == -1
+        check([await operator.submit(leaf(20))])
+
+
 class Forestalled(NearWitness):
     """Slow; meanwhile somebody else shows it a newer checkpoint of the log, which another witness was asked about."""
 

@@ -281,7 +281,7 @@ class Operator:
             size = best.commit.checkpoint.size if best is not None else -1
             if best is not None and self.published_size < size <= self._settled_size:
                 await self._publish(best)
-            elif old := self._queue.old():
+            elif self._shown is not None and (old := self._queue.old()):
                 await self._wake(old)
             else:
                 with trio.move_on_after(self._limits.late_s if self._is_late(best) else inf) as patience:
@@ -306,7 +306,7 @@ class Operator:
         size = collection.commit.checkpoint.size
         self._cosigners.forget_below(size)
         self._step_on()
-        await self._wake(self._queue.published(size))
+        await self._wake(self._queue.due(size))
 
     def _show(self, note: bytes) -> None:
         self._writer.policy.check_checkpoint(note)
@@ -323,6 +323,8 @@ class Operator:
                 entry.end(anchored)
             else:
                 entry.end(None, anchored)
+        # Only now: a new roster may have ended this life meanwhile, and the next one has to find them.
+        self._queue.forget(entries)
 
     async def _prove(self, commit: Commit, note: bytes, entries: Sequence[Entry]) -> Sequence[Anchored | LedgerError]:
         """All at once; after a failure one by one, for an old tile that is damaged is the error of few."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import re
 from collections.abc import Callable
 
@@ -40,6 +41,7 @@ from tests.anchor.ledgers import COSIGNERS, FOUR, LOG, LOG_KEY, NOW_S, ORIGIN, P
 from tests.ledger.consortium import NearWitness, check, create_log, near_witnesses, running
 from tests.sim.disk import SimDisk
 from tests.sim.drive import SimDrive
+from tests.sim.threads import SimThreads
 
 
 @pytest.fixture
@@ -335,6 +337,46 @@ async def test_a_log_that_is_longer_than_may_wait_takes_leaves_from_its_start_on
         await trio.sleep(0.001)
         assert operator.published_size == -1
         check([await operator.submit(leaf(20))])
+
+
+@pytest.mark.parametrize("at_s", [number / 100 for number in range(10)])
+async def test_a_new_roster_at_any_moment_loses_nobody_who_waits(
+    at_s: float, autojump_clock: trio.testing.MockClock
+) -> None:
+    disk = SimDisk()
+    create_log(disk)
+    witnesses = near_witnesses()
+    threads = SimThreads(chance=random.Random(1), disk_cost_s=(0.02, 0.02), cpu_cost_s=(0.001, 0.001))
+    async with running(disk, witnesses, threads=threads) as operator:
+        await operator.submit_all(leaves(0, 300), 5)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+
+                async def one(number: int) -> None:
+                    check([await operator.submit(leaf(number))])
+
+                for number in (10, 550):
+                    nursery.start_soon(one, number)
+                await trio.sleep(at_s)
+                operator.use(FOUR, witnesses)
+
+
+async def test_large_leaves_that_wait_for_a_quorum_are_bounded_in_bytes(
+    disk: SimDisk, autojump_clock: trio.testing.MockClock
+) -> None:
+    witnesses = near_witnesses()
+    async with running(disk, witnesses, limits=OperatorLimits(unpublished_bytes=100_000)) as operator:
+        await operator.submit(leaf(0))
+        for witness in witnesses[:2]:
+            witness.late_s = None
+        large = [bytes([number]) * 60_000 for number in range(3)]
+        assert (await operator.submit_all(large[:2], 8)).pending
+        with pytest.raises(BusyError, match="quorum"):
+            await operator.submit(large[2])
+        for witness in witnesses:
+            witness.late_s = 0.03
+        await trio.sleep(20)
+        check([await operator.submit(large[2])])
 
 
 class Forestalled(NearWitness):

@@ -8,7 +8,8 @@ tiles, and only then may the next ``add`` replace the record; ``publish`` shows 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple, Self
 
@@ -34,7 +35,10 @@ LEAVES_PER_ADD = 5000
 
 
 class Commit(NamedTuple):
-    """A checkpoint that is durable and signed by the log, and the tree that proves things about it."""
+    """A checkpoint that is durable and signed by the log, and the tree that proves things about it.
+
+    Methods raise LedgerError, StoreReadOnlyError for a tile that is damaged or cannot be read.
+    """
 
     checkpoint: Checkpoint
     log_signature: Signature
@@ -43,22 +47,35 @@ class Commit(NamedTuple):
 
     def consistency(self, old_size: int) -> tuple[bytes, ...]:
         """The proof that the tree of ``old_size`` leaves is a prefix. Blocks on the disk for an old one."""
-        return consistency_proof(self.tree.hash_at, old_size, self.checkpoint.size)
+        with _old_tiles():
+            return consistency_proof(self.tree.hash_at, old_size, self.checkpoint.size)
 
     def root_at(self, size: int) -> bytes:
         """The root that this log had at an earlier size."""
-        return subtree_root(self.tree.hash_at, 0, size)
+        with _old_tiles():
+            return subtree_root(self.tree.hash_at, 0, size)
 
     def prove(self, note: bytes, places: Sequence[tuple[int, bytes]]) -> list[Anchored]:
         """Proofs for leaves with their indices under ``note``, this checkpoint as witnesses cosigned it."""
         size, root = self.checkpoint.size, self.checkpoint.root
         found: list[Anchored] = []
         known: dict[tuple[int, int], bytes] = {}
-        for index, leaf in places:
-            path = inclusion_path(self.tree.hash_at, index, size, known)
-            check_inclusion(index, size, leaf_hash(leaf), path, root)
-            found.append(Anchored(index, leaf, path, note))
+        with _old_tiles():
+            for index, leaf in places:
+                path = inclusion_path(self.tree.hash_at, index, size, known)
+                check_inclusion(index, size, leaf_hash(leaf), path, root)
+                found.append(Anchored(index, leaf, path, note))
         return found
+
+
+@contextlib.contextmanager
+def _old_tiles() -> Generator[None]:
+    """Raises LedgerError for a tile that is damaged or cannot be read: one proof fails then, not the log."""
+    with disk_errors("log"):
+        try:
+            yield
+        except (CorruptError, MalformedError) as error:
+            raise LedgerError(f"log: an old tile is damaged: {error}") from error
 
 
 class LogWriter(LogFolder):
@@ -165,6 +182,7 @@ class LogWriter(LogFolder):
 
         Raises:
             UsageError: a leaf is too large.
+            CorruptError: an old tile cannot tell whether a leaf is there already; nothing was added.
             LedgerError: somebody else wrote the log, or its right edge is damaged; nothing was added.
         """
         if any(len(leaf) > LEAF_MAX_BYTES for leaf in leaves):
@@ -204,7 +222,11 @@ class LogWriter(LogFolder):
     def _find(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         found, perhaps = self._known.look(hashes)
         if perhaps:
-            found |= self._index.find(self._reader_of(self._edge), self.latest.checkpoint.size, perhaps)
+            try:
+                with _old_tiles():
+                    found |= self._index.find(self._reader_of(self._edge), self.latest.checkpoint.size, perhaps)
+            except LedgerError as error:
+                raise CorruptError(f"log {self.origin!r}: nothing was added: {error}") from error
         return found
 
     def _commit_all(self, leaves: Sequence[bytes]) -> None:

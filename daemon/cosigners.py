@@ -160,7 +160,7 @@ class Cosigners:
                     seen_size = error.witness_size
                     continue
                 if error.status in (_CONFLICT, _INCONSISTENT):
-                    await self._look_for_contradiction(witness, commit)
+                    await self._look_for_contradiction(witness)
                 raise
             now_s = int(self._clock.now())
             found = await self._threads.cpu(believe, self._policy(), commit.checkpoint, lines, now_s)
@@ -171,9 +171,11 @@ class Cosigners:
             return size
         raise PeerUnavailableError("it changes its mind about what it has seen")
 
-    async def _look_for_contradiction(self, witness: AskedWitness, commit: Commit) -> None:
+    async def _look_for_contradiction(self, witness: AskedWitness) -> None:
         """Its word alone stops nobody: the checkpoint that it remembers must be signed by our own key."""
-        data = await witness.latest(commit.checkpoint.origin)
+        data = await witness.latest(self._log_key.name)
+        # Not the commit that it was asked about: meanwhile anybody may have shown it a newer one of ours.
+        commit = self._collections[max(self._collections)].commit
         seen = _signed_by(self._log_key, data) if data is not None else None
         if seen is None or seen.origin != commit.checkpoint.origin:
             return

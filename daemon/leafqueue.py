@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -23,6 +23,8 @@ class OperatorLimits:
     queue_bytes: int = 32 * MIB
     # Leaves that are committed while no quorum signs: a day of a large hospital.
     unpublished_leaves: int = 100_000
+    # Those that came in this life are in memory.
+    unpublished_bytes: int = 64 * MIB
     # A group that came faster than so many a second is followed by a window: the next one is worth its signatures.
     gather_above_per_s: float = 2000.0
     gather_s: float = 0.05
@@ -56,7 +58,8 @@ class LeafQueue:
         self._queued: dict[bytes, Entry] = {}
         self._queued_bytes = 0
         self._committed: dict[bytes, Entry] = {}
-        self._old: list[Entry] = []
+        self._committed_bytes = 0
+        self._old: dict[bytes, Entry] = {}
         """Committed and published before they were submitted."""
 
     def __len__(self) -> int:
@@ -71,10 +74,12 @@ class LeafQueue:
         limits = self._limits
         if len(self._queued) + len(leaves) > limits.queue_leaves or size_bytes > limits.queue_bytes:
             raise BusyError(f"{len(self._queued)} leaves wait to be written to the ledger: try again shortly")
+        if self._committed_bytes > limits.unpublished_bytes:
+            raise BusyError(f"{len(self._committed)} leaves of {self._committed_bytes} B wait for a quorum")
         entries: list[Entry] = []
         for leaf in leaves:
             name = leaf_hash(leaf)
-            entry = self._queued.get(name) or self._committed.get(name)
+            entry = self._queued.get(name) or self._committed.get(name) or self._old.get(name)
             if entry is None:
                 entry = self._queued[name] = Entry(leaf)
                 self._queued_bytes += len(leaf)
@@ -92,9 +97,10 @@ class LeafQueue:
         for name, entry in group.items():
             entry.index = places[name]
             if entry.index < published_size:
-                self._old.append(entry)
+                self._old[name] = entry
             else:
                 self._committed[name] = entry
+                self._committed_bytes += len(entry.leaf)
 
     def refuse(self, group: Mapping[bytes, Entry], failure: MoorageError) -> None:
         """The group's leaves cannot be written now."""
@@ -102,21 +108,28 @@ class LeafQueue:
         for entry in group.values():
             entry.end(None, failure)
 
-    def published(self, size: int) -> list[Entry]:
-        """Those whose proof is due, now that the first ``size`` leaves are published. They leave the queue."""
-        names = [name for name, entry in self._committed.items() if entry.index < size]
-        return [*self.old(), *(self._committed.pop(name) for name in names)]
+    def due(self, size: int) -> list[Entry]:
+        """Those whose proof is due, now that the first ``size`` leaves are published. They stay until ``forget``."""
+        return [*self._old.values(), *(entry for entry in self._committed.values() if entry.index < size)]
 
     def old(self) -> list[Entry]:
-        """Those that had been published before they came. They leave the queue."""
-        old, self._old = self._old, []
-        return old
+        """Those that had been published before they came. They stay until ``forget``."""
+        return list(self._old.values())
+
+    def forget(self, entries: Iterable[Entry]) -> None:
+        """These have ended."""
+        for entry in entries:
+            name = leaf_hash(entry.leaf)
+            self._old.pop(name, None)
+            if self._committed.pop(name, None) is not None:
+                self._committed_bytes -= len(entry.leaf)
 
     def end_all(self, failure: MoorageError) -> None:
         """Nothing more will be written."""
-        for entry in [*self._queued.values(), *self._committed.values(), *self._old]:
+        for entry in [*self._queued.values(), *self._committed.values(), *self._old.values()]:
             entry.end(None, failure)
-        self._queued, self._queued_bytes, self._committed, self._old = {}, 0, {}, []
+        self._queued, self._committed, self._old = {}, {}, {}
+        self._queued_bytes = self._committed_bytes = 0
 
     def _leave(self, group: Mapping[bytes, Entry]) -> None:
         for name, entry in group.items():

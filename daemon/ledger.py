@@ -80,6 +80,9 @@ class LedgerPeer:
         self._log_key = Ed25519Signer(self._origin, key_from_seed(keys.log_seed)).key
         self._cosigners = cosigners_of(self._origin, keys.witness_seed)
         self._seen: Roster | None = None
+        self._ours: str | None = None
+        """The policy of our log; None while it is not on the roster."""
+        self._looked_back = False
         self._policies: dict[str, Policy] = {}
         """By the origin of the log."""
         self._remote: dict[str, WebWitness] = {}
@@ -92,20 +95,10 @@ class LedgerPeer:
 
     # --- life ---------------------------------------------------------------------------------
 
-    async def _start(self) -> None:
-        """Open what is there. A ledger that is damaged is said in the log."""
-        try:
-            await self._ports.threads.disk(check_is_local, self._ports.disk, self._home.folder)
-            await self._look_at_roster()
-            await self._open_witness()
-        except MoorageError as error:
-            self._stopped(str(error))
-
     async def run(self, task_status: trio.TaskStatus[WebServer] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled; then the log is closed. Tells what answers HTTP once that can be asked."""
+        """Until cancelled; then the log is closed. Tells what answers HTTP, at once: what is not open yet says so."""
+        task_status.started(WebServer(self.web.answer))
         try:
-            await self._start()
-            task_status.started(WebServer(self.web.answer))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(supervise, "ledger-roster", self._follow_roster, self._log)
                 nursery.start_soon(supervise, "ledger", self._operate, self._log)
@@ -114,19 +107,40 @@ class LedgerPeer:
                 self._writer.close()
 
     async def _follow_roster(self) -> None:
-        looked_back = False
+        """Open what is there, and go by the roster of the day. What is wrong is said in the log, and tried again."""
+        while not await self._is_local():
+            await trio.sleep(RESTART_S)
         while True:
-            try:
-                await self._look_at_roster()
-                if self.witness is None:
-                    await self._open_witness()
-                if not looked_back and self.witness is not None:
-                    await self.witness.look_back()
-                    looked_back = True
-            except MoorageError as error:
-                self._stopped(str(error))
-                await trio.sleep(RESTART_S)
-            await trio.sleep(ROSTER_LOOK_S)
+            failed = False
+            # Each by itself: a witness signs for others while its own log is lost.
+            for step in (self._look_at_roster, self._open_witness, self._open_log, self._look_back_once):
+                try:
+                    await step()
+                except MoorageError as error:
+                    self._stopped(str(error))
+                    failed = True
+            await trio.sleep(RESTART_S if failed else ROSTER_LOOK_S)
+
+    async def _is_local(self) -> bool:
+        """Whether nothing of the ledger is on a network's file system."""
+
+        def check() -> None:
+            disk = self._ports.disk
+            for folder in (SERVICE_LOG_FOLDER, SERVICE_WITNESS_FOLDER):
+                path = self._home.path(folder)
+                check_is_local(disk, path if disk.stat(path) is not None else self._home.folder)
+
+        try:
+            await self._ports.threads.disk(check)
+        except MoorageError as error:
+            self._stopped(str(error))
+            return False
+        return True
+
+    async def _look_back_once(self) -> None:
+        if self.witness is not None and not self._looked_back:
+            await self.witness.look_back()
+            self._looked_back = True
 
     async def _operate(self) -> None:
         while True:
@@ -147,14 +161,10 @@ class LedgerPeer:
         self._policies = self._policies_of(roster)
         if self.witness is not None:
             self.witness.use_logs(self._logs())
-        ours = next((item.policy for item in roster.organisations if self._is_our_log(item.policy)), None)
-        if ours is not None and self.operator is not None:
-            self.operator.use(ours, self._witnesses_of(parse_policy(ours)))
-        elif ours is not None:
-            await self._open_log(ours)
+        self._ours = next((item.policy for item in roster.organisations if self._is_our_log(item.policy)), None)
+        if self._ours is not None and self.operator is not None:
+            self.operator.use(self._ours, self._witnesses_of(parse_policy(self._ours)))
         self._seen = roster
-        self._changed.set()
-        self._changed = trio.Event()
 
     def _policies_of(self, roster: Roster) -> dict[str, Policy]:
         found: dict[str, Policy] = {}
@@ -206,8 +216,10 @@ class LedgerPeer:
 
     # --- opening ------------------------------------------------------------------------------
 
-    async def _open_log(self, policy: str) -> None:
-        writer = await self._ports.threads.disk(self._writer_of, policy)
+    async def _open_log(self) -> None:
+        if self._ours is None or self.operator is not None:
+            return
+        writer = await self._ports.threads.disk(self._writer_of, self._ours)
         self._writer = writer
         self.operator = Operator(
             writer,
@@ -217,12 +229,16 @@ class LedgerPeer:
             clock=self._ports.clock,
             say=self._warn,
         )
+        self._changed.set()
+        self._changed = trio.Event()
 
     def _writer_of(self, policy: str) -> LogWriter:
         folder = self._home.path(SERVICE_LOG_FOLDER)
         return LogWriter.open(self._ports.disk, folder, key=key_from_seed(self._keys.log_seed), policy=policy)
 
     async def _open_witness(self) -> None:
+        if self.witness is not None:
+            return
         if await self._ports.threads.disk(self._ports.disk.stat, self._home.path(RESYNC_FILE)) is not None:
             await self._resync()
         local = await self._ports.threads.disk(

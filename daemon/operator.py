@@ -19,10 +19,11 @@ import trio
 
 from anchor.log import Anchored
 from anchor.note import NoteKey
-from anchor.writer import LogWriter
+from anchor.writer import Commit, LogWriter
 from core.errors import (
     BadSignatureError,
     BusyError,
+    CorruptError,
     LedgerError,
     PeerUnavailableError,
     StoreFullError,
@@ -84,7 +85,8 @@ class Operator:
         self._step = trio.Event()
         """Set, and replaced, whenever anything has changed."""
         self._shown: _Shown | None = None
-        self._committed_size = -1
+        self._durable: Commit | None = None
+        """The newest commit. The writer has none to show while its next one is under way."""
         self._settled_size = -1
         self._commit_began_s = -inf
         self._scope = trio.CancelScope()
@@ -98,7 +100,7 @@ class Operator:
     @property
     def committed_size(self) -> int:
         """-1 until it runs."""
-        return self._committed_size
+        return self._durable.checkpoint.size if self._durable is not None else -1
 
     @property
     def published_size(self) -> int:
@@ -148,15 +150,16 @@ class Operator:
                 f"log {self.origin!r}: no quorum of its witnesses answers, so nothing new is signed: try again"
             )
         else:
-            commit = self._writer.latest
-            note = commit.note
+            assert self._durable is not None, "an entry with an index is committed"
+            commit, note = self._durable, self._durable.note
         places = [(entry.index, entry.leaf) for entry in entries]
         return Submitted(tuple(await self._threads.disk(commit.prove, note, places)), len(anchored) < len(entries))
 
     def _enter(self, leaves: Sequence[bytes]) -> list[Entry]:
         if self.failure is not None:
             raise LedgerError(str(self.failure))
-        if self._committed_size - max(0, self.published_size) > self._limits.unpublished_leaves:
+        # Before anything is shown nothing is committed either, and who waits is bounded by the queue.
+        if self._shown is not None and self.committed_size - self.published_size > self._limits.unpublished_leaves:
             raise BusyError(f"log {self.origin!r}: {self._limits.unpublished_leaves} leaves wait for a quorum")
         entries = self._queue.enter(leaves)
         self._step_on()
@@ -195,7 +198,7 @@ class Operator:
     async def _run(self) -> None:
         try:
             commit = await self._threads.disk(self._writer.recover)
-            self._committed_size = self._settled_size = commit.checkpoint.size
+            self._durable, self._settled_size = commit, commit.checkpoint.size
             self._cosigners.offer(commit)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cosigners.run)
@@ -223,7 +226,7 @@ class Operator:
                 await self._step.wait()
             await self._commit_group()
             with trio.move_on_after(anyway_s) as patience:
-                while self.published_size < self._committed_size:
+                while self.published_size < self.committed_size:
                     await self._step.wait()
             anyway_s = min(COMMIT_ANYWAY_MAX_S, 2 * anyway_s) if patience.cancelled_caught else first_s
 
@@ -239,6 +242,10 @@ class Operator:
             # Those who wait may try elsewhere. What is committed, the disk will say.
             self._queue.refuse(group, error)
             await self._persist(self._writer.recover)
+        except CorruptError as error:
+            self._say(str(error))
+            self._queue.refuse(group, LedgerError(str(error)))
+            return
         else:
             self._queue.commit(group, places, self.published_size)
         await self._settle()
@@ -246,11 +253,11 @@ class Operator:
     async def _settle(self) -> None:
         """Ask for cosignatures, and write the tiles meanwhile: they are needed before anything is shown or added."""
         commit = self._writer.latest
-        if commit.checkpoint.size > self._committed_size:
-            self._committed_size = commit.checkpoint.size
+        if commit.checkpoint.size > self.committed_size:
+            self._durable = commit
             self._cosigners.offer(commit)
         await self._persist(self._writer.settle)
-        self._settled_size = self._committed_size
+        self._settled_size = self.committed_size
         self._step_on()
 
     async def _persist(self, job: Callable[[], object]) -> None:
@@ -274,7 +281,7 @@ class Operator:
             size = best.commit.checkpoint.size if best is not None else -1
             if best is not None and self.published_size < size <= self._settled_size:
                 await self._publish(best)
-            elif old := self._queue.old():
+            elif self._shown is not None and (old := self._queue.old()):
                 await self._wake(old)
             else:
                 with trio.move_on_after(self._limits.late_s if self._is_late(best) else inf) as patience:
@@ -299,7 +306,7 @@ class Operator:
         size = collection.commit.checkpoint.size
         self._cosigners.forget_below(size)
         self._step_on()
-        await self._wake(self._queue.published(size))
+        await self._wake(self._queue.due(size))
 
     def _show(self, note: bytes) -> None:
         self._writer.policy.check_checkpoint(note)
@@ -311,6 +318,21 @@ class Operator:
         if not entries:
             return
         commit, note = self._shown.collection.commit, self._shown.note
+        for entry, anchored in zip(entries, await self._prove(commit, note, entries), strict=True):
+            if isinstance(anchored, Anchored):
+                entry.end(anchored)
+            else:
+                entry.end(None, anchored)
+        # Only now: a new roster may have ended this life meanwhile, and the next one has to find them.
+        self._queue.forget(entries)
+
+    async def _prove(self, commit: Commit, note: bytes, entries: Sequence[Entry]) -> Sequence[Anchored | LedgerError]:
+        """All at once; after a failure one by one, for an old tile that is damaged is the error of few."""
         places = [(entry.index, entry.leaf) for entry in entries]
-        for entry, anchored in zip(entries, await self._threads.disk(commit.prove, note, places), strict=True):
-            entry.end(anchored)
+        try:
+            return await self._threads.disk(commit.prove, note, places)
+        except (LedgerError, StoreReadOnlyError) as error:
+            if len(entries) == 1:
+                self._say(f"log {self.origin!r}: leaf {entries[0].index} is in it and cannot be proved: {error}")
+                return [LedgerError(str(error))]
+        return [result for entry in entries for result in await self._prove(commit, note, [entry])]

@@ -73,11 +73,13 @@ async def running(
     *,
     limits: OperatorLimits | None = None,
     said: list[str] | None = None,
+    threads: SimThreads | None = None,
 ) -> AsyncGenerator[Operator]:
     """An operator that runs; its log is closed at the end."""
     writer = LogWriter.open(disk, "/ledger", key=LOG_KEY, policy=policy)
     said = said if said is not None else []
-    operator = Operator(writer, LOG, witnesses, threads=SimThreads(), clock=NowClock(), say=said.append, limits=limits)
+    threads = threads or SimThreads()
+    operator = Operator(writer, LOG, witnesses, threads=threads, clock=NowClock(), say=said.append, limits=limits)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(operator.run)

@@ -170,6 +170,42 @@ async def test_a_witness_restored_from_a_snapshot_signs_nothing(autojump_clock: 
         assert (await remembered(old, member)).startswith(f"{member.origin}\n1\n".encode())
 
 
+async def test_on_a_network_file_system_nothing_is_opened_until_it_is_moved(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A home that was moved there after it was made."""
+    async with consortium(running=0) as made:
+        member = made.members[0]
+        member.create(SimDisk(made.nodes[0].drive), HOME)
+        made.nodes[0].drive.file_system = "nfs4"
+        made.nodes[0].start()
+        await trio.sleep(100)
+        assert member.ledger.witness is None
+        assert member.ledger.operator is None
+        assert any("ledger-stopped" in line and "network file system (nfs4)" in line for line in member.said)
+        made.nodes[0].drive.file_system = "xfs"
+        await trio.sleep(100)
+        assert member.ledger.witness is not None
+        assert member.ledger.operator is not None
+
+
+async def test_a_witness_signs_for_others_while_its_own_log_is_lost(autojump_clock: trio.testing.MockClock) -> None:
+    async with consortium(running=3) as made:
+        member, lost = made.members[0], made.members[3]
+        disk = SimDisk(made.nodes[3].drive)
+        lost.create(disk, HOME)
+        folder = f"{HOME}/ledger/log/{folder_name(lost.origin)}"
+        for name in disk.list_folder(folder):
+            disk.unlink(f"{folder}/{name}")
+        made.nodes[3].start()
+        await trio.sleep(5)
+        made.nodes[2].kill()
+        assert not (await anchored(member, leaf(0))).pending, "three of four, the one without a log among them"
+        assert (await remembered(lost, member)).startswith(f"{member.origin}\n1\n".encode())
+        assert lost.ledger.operator is None
+        assert any("ledger-stopped" in line and "no log" in line for line in lost.said)
+
+
 async def test_only_its_own_organisation_may_write_a_log(autojump_clock: trio.testing.MockClock) -> None:
     async with consortium() as made:
         stranger = made.members[1].person.identity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import re
 from collections.abc import Callable
 
@@ -40,6 +41,7 @@ from tests.anchor.ledgers import COSIGNERS, FOUR, LOG, LOG_KEY, NOW_S, ORIGIN, P
 from tests.ledger.consortium import NearWitness, check, create_log, near_witnesses, running
 from tests.sim.disk import SimDisk
 from tests.sim.drive import SimDrive
+from tests.sim.threads import SimThreads
 
 
 @pytest.fixture
@@ -259,6 +261,147 @@ async def test_a_disk_that_fails_stops_the_log_and_everybody_hears_why(
             with pytest.raises(LedgerError):
                 await operator.submit(leaf(2))
             await trio.sleep(1)
+
+
+@pytest.mark.parametrize("harm", ["damaged", "gone"])
+async def test_an_old_tile_that_is_damaged_fails_its_own_leaves_only(
+    harm: str, disk: SimDisk, autojump_clock: trio.testing.MockClock
+) -> None:
+    said: list[str] = []
+    async with running(disk, near_witnesses(), said=said) as operator:
+        await operator.submit_all(leaves(0, 600), 5)
+        # The tiles of the newest commit are in memory.
+        await operator.submit(leaf(600))
+        tile = f"{operator._writer.folder}/tile/0/000"
+        flip(disk, tile, 40) if harm == "damaged" else disk.unlink(tile)
+        failures: list[str] = []
+
+        async def fails() -> None:
+            with pytest.raises(LedgerError, match="old tile") as failed:
+                await operator.submit(leaf(10))
+            failures.append(str(failed.value))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fails)
+            check([await operator.submit(leaf(550))])
+        check([await operator.submit(leaf(601))])
+        assert operator.failure is None
+        assert len(failures) == 1
+    assert any("leaf 10 " in line for line in said), said
+
+
+async def test_what_an_old_tile_cannot_tell_is_refused_and_the_log_goes_on(
+    disk: SimDisk, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(disk, near_witnesses()) as operator:
+        await operator.submit_all(leaves(0, 600), 5)
+        disk.unlink(f"{operator._writer.folder}/tile/0/000")
+        with monkeypatch.context() as patch:
+            # As of leaves that have left the memory of the newest.
+            patch.setattr(operator._writer._known, "look", lambda hashes: ({}, list(hashes)))
+            with pytest.raises(LedgerError, match="nothing was added"):
+                await operator.submit(leaf(10))
+        assert operator.failure is None
+        assert (await operator.submit(leaf(600))).index == 600
+
+
+async def test_who_loses_patience_while_a_commit_is_under_way_hears_of_the_one_before(
+    disk: SimDisk, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witnesses = near_witnesses()
+    async with running(disk, witnesses) as operator, trio.open_nursery() as nursery:
+        await operator.submit(leaf(0))
+        for witness in witnesses[:2]:
+            witness.late_s = None
+
+        async def loses_patience() -> None:
+            submitted = await operator.submit_all([leaf(1)], 8)
+            assert submitted.pending
+            assert submitted.anchored[0].index == 1
+
+        nursery.start_soon(loses_patience)
+        await trio.sleep(7)
+        with monkeypatch.context() as patch:
+            # As on a thread, between the log's signature and its durability.
+            patch.setattr(operator._writer, "_latest", None)
+            await trio.sleep(2)
+
+
+async def test_a_log_that_is_longer_than_may_wait_takes_leaves_from_its_start_on(
+    disk: SimDisk, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with running(disk, near_witnesses()) as operator:
+        await operator.submit_all(leaves(0, 20), 5)
+    witnesses = near_witnesses()
+    async with running(disk, witnesses, limits=OperatorLimits(unpublished_leaves=10)) as operator:
+        await trio.sleep(0.001)
+        assert operator.published_size == -1
+        check([await operator.submit(leaf(20))])
+
+
+@pytest.mark.parametrize("at_s", [number / 100 for number in range(10)])
+async def test_a_new_roster_at_any_moment_loses_nobody_who_waits(
+    at_s: float, autojump_clock: trio.testing.MockClock
+) -> None:
+    disk = SimDisk()
+    create_log(disk)
+    witnesses = near_witnesses()
+    threads = SimThreads(chance=random.Random(1), disk_cost_s=(0.02, 0.02), cpu_cost_s=(0.001, 0.001))
+    async with running(disk, witnesses, threads=threads) as operator:
+        await operator.submit_all(leaves(0, 300), 5)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+
+                async def one(number: int) -> None:
+                    check([await operator.submit(leaf(number))])
+
+                for number in (10, 550):
+                    nursery.start_soon(one, number)
+                await trio.sleep(at_s)
+                operator.use(FOUR, witnesses)
+
+
+async def test_large_leaves_that_wait_for_a_quorum_are_bounded_in_bytes(
+    disk: SimDisk, autojump_clock: trio.testing.MockClock
+) -> None:
+    witnesses = near_witnesses()
+    async with running(disk, witnesses, limits=OperatorLimits(unpublished_bytes=100_000)) as operator:
+        await operator.submit(leaf(0))
+        for witness in witnesses[:2]:
+            witness.late_s = None
+        large = [bytes([number]) * 60_000 for number in range(3)]
+        assert (await operator.submit_all(large[:2], 8)).pending
+        with pytest.raises(BusyError, match="quorum"):
+            await operator.submit(large[2])
+        for witness in witnesses:
+            witness.late_s = 0.03
+        await trio.sleep(20)
+        check([await operator.submit(large[2])])
+
+
+class Forestalled(NearWitness):
+    """Slow; meanwhile somebody else shows it a newer checkpoint of the log, which another witness was asked about."""
+
+    other: NearWitness
+
+    async def add_checkpoint(self, request: AddCheckpoint) -> str:
+        await trio.sleep(1)
+        if self.witness.latest(ORIGIN) is None:
+            self.witness.add_checkpoint(0, (), self.other.asked[-1].checkpoint, now_s=NOW_S)
+        return await super().add_checkpoint(request)
+
+
+async def test_a_witness_that_was_shown_a_newer_checkpoint_by_others_stops_no_log(
+    disk: SimDisk, autojump_clock: trio.testing.MockClock
+) -> None:
+    witnesses = near_witnesses()
+    forestalled = Forestalled(witnesses[3].witness)
+    forestalled.other = witnesses[0]
+    async with running(disk, [*witnesses[:3], forestalled]) as operator:
+        check([await operator.submit(leaf(0))])
+        await trio.sleep(5)
+        assert operator.failure is None
+        check([await operator.submit(leaf(1))])
 
 
 # --- attacks ----------------------------------------------------------------------------------

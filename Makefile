@@ -13,7 +13,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help demo check test coverage slow sim soak chaos crash fuzz bench bench-quick clean
+.PHONY: help demo check test coverage slow slow-tests kills thorough sim soak chaos crash fuzz bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -42,10 +42,17 @@ test: $(STAMP) ## the fast tests
 coverage: $(STAMP) ## branch coverage of the fast tests that need no processes
 	$(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow' --ignore tests/integration --cov --cov-report=term:skip-covered
 
-slow: $(STAMP) ## real processes under load, a thousand kills, every byte changed: about half an hour
+# Parts, so that make --jobs=2 runs them beside one another and beside the simulator.
+slow: slow-tests kills thorough ## real processes under load, a thousand kills, every byte changed: about 40 minutes
+
+slow-tests: $(STAMP)
 	$(BIN)/pytest -q -m slow
-	$(BIN)/pytest -q -n 2 -m 'not slow' --hypothesis-profile thorough tests/core tests/wire tests/anchor tests/dht tests/client
+
+kills: $(STAMP)
 	$(BIN)/python -m tests.chaos kills --kills 1000 --patience 1500
+
+thorough: $(STAMP)
+	$(BIN)/pytest -q -n 2 -m 'not slow' --hypothesis-profile thorough tests/core tests/wire tests/anchor tests/dht tests/client
 
 # CHAOS="kills --kills 1000" plays one scenario for longer; CHAOS=--list names them.
 chaos: $(STAMP) ## the installed wheel killed, starved, cut off from power and from its peers, about 10 minutes

@@ -193,7 +193,8 @@ class LocalWitness:
         if old_size > wanted.size:
             raise WitnessRefusedError(f"witness: old size {old_size} of a checkpoint of {wanted.size}", status=400)
         with disk_errors("witness"), self._held(wanted.origin) as path:
-            remove_beside(self._disk, self._evidence_path(wanted.origin))
+            for evidence in self._evidence_paths(wanted.origin):
+                remove_beside(self._disk, evidence)
             self._check_extends(self._latest(wanted.origin), old_size, proof, wanted, checkpoint)
             cosignatures = [cosigner.sign(note.text, time_s=now_s) for cosigner in self._cosigners]
             stored = format_note(note.text, [*log_lines, *cosignatures])
@@ -267,17 +268,35 @@ class LocalWitness:
                 # Every tree extends the empty one, so there is nothing to prove from size 0.
                 raise CorruptError("proof: from size 0 it must be empty, and so must the tree of size 0")
         except CorruptError as error:
-            self._keep_evidence(wanted.origin, checkpoint)
+            if latest is not None and wanted.size == seen_size and wanted.root != seen_root:
+                self._keep_evidence(wanted.origin, checkpoint)
             raise WitnessRefusedError(f"witness: {wanted.origin!r} contradicts itself: {error}", status=422) from error
 
-    def _evidence_path(self, origin: str) -> str:
-        return f"{origin_folder(self._folder, origin)}/refused"
+    def _evidence_paths(self, origin: str) -> tuple[str, str]:
+        folder = origin_folder(self._folder, origin)
+        return f"{folder}/refused", f"{folder}/refused-against"
 
     def _keep_evidence(self, origin: str, checkpoint: bytes) -> None:
-        """The first log-signed checkpoint that did not fit: with ``checkpoint`` beside it, proof of two histories."""
-        path = self._evidence_path(origin)
-        if self._disk.stat(path) is None:
-            replace_file_durably(self._disk, path, checkpoint)
-        else:
-            # Whoever named it may not have lived to sync its name.
+        """The first log-signed checkpoint of the same size and another root, and what is remembered now beside it.
+
+        Nothing else: whoever sends a true checkpoint with a proof that is wrong shows nothing about the log.
+        """
+        path, against = self._evidence_paths(origin)
+        if self._is_fork(origin, read_file(self._disk, path), read_file(self._disk, against)):
+            # Whoever named them may not have lived to sync their names.
             self._disk.sync_folder(folder_of(path))
+            return
+        remembered = read_file(self._disk, f"{origin_folder(self._folder, origin)}/checkpoint")
+        assert remembered is not None, "it contradicts what is remembered"
+        replace_file_durably(self._disk, against, remembered)
+        replace_file_durably(self._disk, path, checkpoint)
+
+    def _is_fork(self, origin: str, refused: bytes | None, against: bytes | None) -> bool:
+        """Whether two notes, both signed by the log, are of the same size and of two trees."""
+        if refused is None or against is None:
+            return False
+        try:
+            (_, one, _), (_, other, _) = self._read_request(refused), self._read_request(against)
+        except WitnessRefusedError:
+            return False
+        return one.origin == other.origin == origin and one.size == other.size and one.root != other.root

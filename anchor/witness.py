@@ -150,6 +150,8 @@ class LocalWitness:
                         raise LedgerError(f"witness: {origin!r} has signed two histories of {seen.size} entries")
                     if before is None or before.size < seen.size:
                         replace_file_durably(disk, path, format_note(note.text, note.signatures))
+                    # Whoever named what is there may not have lived to sync its name.
+                    disk.sync_folder(folder_of(path))
         # The marker last: until all is remembered, nothing may be signed.
         return cls.create(disk, folder, cosigners, logs)
 

@@ -25,7 +25,7 @@ from core.identity import key_from_seed
 from core.ports import Identity, Ports
 from daemon.cosigners import AskedWitness
 from daemon.eventlog import EventLog
-from daemon.ledgerweb import LedgerWeb
+from daemon.ledgerweb import LedgerWeb, is_large
 from daemon.operator import Operator
 from daemon.submitters import Submitters
 from daemon.supervise import supervise
@@ -97,7 +97,7 @@ class LedgerPeer:
 
     async def run(self, task_status: trio.TaskStatus[WebServer] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled; then the log is closed. Tells what answers HTTP, at once: what is not open yet says so."""
-        task_status.started(WebServer(self.web.answer))
+        task_status.started(WebServer(self.web.answer, is_large=is_large))
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(supervise, "ledger-roster", self._follow_roster, self._log)

@@ -1,7 +1,7 @@
 """A witness: remembers the largest tree of each log and cosigns what extends it (c2sp.org/tlog-witness@v1.0.0).
 
 ``LocalWitness`` is one that lives in a folder. Its promise is worth as much as that folder: restored from an old
-backup it may cosign a second history. ``check_memory`` finds that out from checkpoints that it cosigned itself and
+backup it may cosign a second history. ``forgotten`` finds that out from checkpoints that it cosigned itself and
 others kept; ``resync`` has it remember them.
 """
 
@@ -163,11 +163,14 @@ class LocalWitness:
     def keys(self) -> tuple[NoteKey, ...]:
         return tuple(cosigner.key for cosigner in self._cosigners)
 
-    def check_memory(self, origin: str, checkpoints: Sequence[bytes]) -> None:
-        """Raise LedgerError when one of the checkpoints says, by this witness' own signature, that it has forgotten.
+    def forgotten(self, origin: str, checkpoints: Sequence[bytes]) -> str | None:
+        """What it has forgotten, in words, if one of the checkpoints says so by this witness' own signature.
 
         Args:
             checkpoints: of this log, from wherever they could be had; what is not signed by this witness is ignored.
+
+        Raises:
+            LedgerError, StoreReadOnlyError: what it remembers cannot be read now.
         """
         with disk_errors("witness"):
             latest = self._latest(origin)
@@ -184,10 +187,11 @@ class LocalWitness:
             if signed.size > seen_size or (
                 latest is not None and signed.size == seen_size and signed.root != latest.root
             ):
-                raise LedgerError(
+                return (
                     f"witness: it cosigned {signed.size} entries of {origin!r} and remembers {seen_size}: its folder "
                     "is an old copy. It signs nothing more before it is synchronised again (docs/ledger/operator.md)"
                 )
+        return None
 
     def add_checkpoint(self, old_size: int, proof: Sequence[bytes], checkpoint: bytes, *, now_s: int) -> str:
         """As ``Witness.add_checkpoint``; also raises LedgerError, StoreFullError or StoreReadOnlyError for its disk."""
@@ -246,9 +250,12 @@ class LocalWitness:
         data = read_file(self._disk, f"{origin_folder(self._folder, origin)}/checkpoint")
         if data is None:
             return None
+        keys = self._logs.get(origin, ())
+        if not keys:
+            raise LedgerError(f"witness: {origin!r} is on the roster no more")
         try:
             note = parse_note(data)
-            verify_note(note, [verifier_of(key) for key in self._logs[origin]])
+            verify_note(note, [verifier_of(key) for key in keys])
             return parse_checkpoint(note.text)
         except (MalformedError, BadSignatureError) as error:
             raise LedgerError(f"witness: what it remembers of {origin!r} is damaged: {error}") from error

@@ -248,7 +248,7 @@ class LedgerPeer:
             self._cosigners,
             self._logs(),
         )
-        desk = WitnessDesk(local, self._ports.threads, self._ports.clock, self._look_back)
+        desk = WitnessDesk(local, self._ports.threads, self._ports.clock, self._look_back, self._stopped)
         desk.use_logs(self._logs())
         self.witness = self.web.witness = desk
 

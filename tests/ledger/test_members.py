@@ -29,6 +29,7 @@ from tests.ledger.members import Member, folder_name, make_members, roster_of
 from tests.sim.clock import START_S
 from tests.sim.disk import SimDisk
 from tests.sim.fabric import NetFaults
+from tests.sim.life import NodeDead
 from tests.sim.net import SimNet
 from tests.sim.world import Program, SimNode, World
 from wire.messages import LeavesAnchored, SubmitLeaves
@@ -239,7 +240,8 @@ async def test_power_cuts_and_kills_of_whole_peers_make_no_fork(
 
         async def submit_without_end() -> None:
             for number in itertools.count():
-                with contextlib.suppress(MoorageError, AssertionError):
+                # Whoever asks here outlives the peer that is asked.
+                with contextlib.suppress(MoorageError, AssertionError, NodeDead):
                     items = tuple(b"%d of %d" % (each, number) for each in range(1 + number % 5))
                     answer = await anchored(first, *items)
                     if not answer.pending:

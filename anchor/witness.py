@@ -119,16 +119,23 @@ class LocalWitness:
 
     @classmethod
     def resync(
-        cls, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: LogKeys, checkpoints: Sequence[bytes]
+        cls,
+        disk: Disk,
+        folder: str,
+        cosigners: Sequence[Cosigner],
+        logs: LogKeys,
+        checkpoints: Sequence[bytes],
+        own: str = "",
     ) -> Self:
         """A witness that lost its folder, or whose folder is an old one, remembers what others kept.
 
         Args:
             checkpoints: of all logs that it served, as the logs publish them and other witnesses remember them. The
                 largest of each log counts that the log itself has signed; it becomes the least that is cosigned again.
+            own: the origin of its own organisation's log, of which there may be nothing yet.
 
         Raises:
-            LedgerError: two of them, or one and what it remembers, are of two histories.
+            LedgerError: there is nothing of one of the logs, neither here nor elsewhere; two of them, or one and what it remembers, are of two histories.
         """
         found = cls(disk, folder, cosigners, logs)
         largest: dict[str, tuple[Note, Checkpoint]] = {}
@@ -143,6 +150,9 @@ class LocalWitness:
             if known is None or known[1].size < seen.size:
                 largest[seen.origin] = Note(note.text, tuple(lines)), seen
         with disk_errors("witness"):
+            for origin in logs:
+                if origin not in largest and origin != own and found._latest(origin) is None:
+                    raise LedgerError(f"witness: nobody tells what it signed for {origin!r}: it is not synchronised")
             for origin, (note, seen) in largest.items():
                 with found._held(origin) as path:
                     before = found._latest(origin)

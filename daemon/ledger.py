@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import trio
 
@@ -40,6 +41,17 @@ ROSTER_LOOK_S = 2.0
 RESTART_S = 60.0
 # How long a witness' look back may take all in all: its first signature for a log in this life waits for it.
 LOOK_BACK_S = 1.5
+# A synchronisation is rare, and has to hear from most: it takes as long as this if somebody is down.
+RESYNC_S = 30.0
+ASK_AGAIN_S = 1.0
+
+
+class _Told(NamedTuple):
+    """What was told about a log. ``answered``: so many of the other witnesses that were ``asked`` said yes or no."""
+
+    notes: list[bytes]
+    answered: int
+    asked: int
 
 
 class OwnWitness:
@@ -253,44 +265,61 @@ class LedgerPeer:
         self.witness = self.web.witness = desk
 
     async def _resync(self) -> None:
-        """Remember what the logs and the other witnesses have of each log. Raises LedgerError when nobody says."""
+        """Remember what the logs and the other witnesses have of each log. Raises LedgerError when too few say."""
         notes: list[bytes] = []
-        for origin in self._logs():
-            found = await self._look_back(origin)
-            if not found and origin != self._origin:
-                raise LedgerError(f"witness: nobody tells what it signed for {origin!r}: it cannot be synchronised yet")
-            notes += found
+        few: list[str] = []
+
+        async def look(origin: str) -> None:
+            found = await self._ask_all(origin, RESYNC_S, again=True)
+            notes.extend(found.notes)
+            if found.asked and found.answered <= found.asked // 2:
+                few.append(f"{found.answered} of {found.asked} for {origin!r}")
+
+        async with trio.open_nursery() as nursery:
+            for origin in self._logs():
+                nursery.start_soon(look, origin)
+        if few:
+            raise LedgerError(f"witness: too few others tell what they remember: {', '.join(few)}: it is tried again")
         folder = self._home.path(SERVICE_WITNESS_FOLDER)
         await self._ports.threads.disk(
-            LocalWitness.resync, self._ports.disk, folder, self._cosigners, self._logs(), notes
+            LocalWitness.resync, self._ports.disk, folder, self._cosigners, self._logs(), notes, self._origin
         )
         await self._ports.threads.disk(self._ports.disk.unlink, self._home.path(RESYNC_FILE))
         self._warn("the witness remembers again what others kept of it")
 
     async def _look_back(self, origin: str) -> Sequence[bytes]:
         """``daemon.witnessdesk.LookBack``."""
+        return (await self._ask_all(origin, LOOK_BACK_S, again=False)).notes
+
+    async def _ask_all(self, origin: str, patience_s: float, *, again: bool) -> _Told:
+        """What the other witnesses remember of a log and what it publishes; ``again``: ask on who does not answer."""
         policy = self._policies.get(origin)
         if policy is None:
-            return ()
+            return _Told([], 0, 0)
         found: list[bytes] = []
+        told: set[str] = set()
+        witnesses = [item for item in self._witnesses_of(policy) if not isinstance(item, OwnWitness)]
 
-        async def take(ask: Callable[[], Awaitable[bytes | None]]) -> None:
-            try:
-                data = await ask()
-            except MoorageError:
-                return
-            if data is not None:
-                found.append(data)
+        async def take(name: str, ask: Callable[[], Awaitable[bytes | None]]) -> None:
+            while name not in told:
+                try:
+                    data = await ask()
+                except MoorageError:
+                    if not again:
+                        return
+                    await trio.sleep(ASK_AGAIN_S)
+                    continue
+                told.add(name)
+                found.extend([data] if data is not None else [])
 
-        with trio.move_on_after(LOOK_BACK_S):
+        with trio.move_on_after(patience_s):
             async with trio.open_nursery() as nursery:
-                for witness in self._witnesses_of(policy):
-                    if not isinstance(witness, OwnWitness):
-                        nursery.start_soon(take, partial(witness.latest, origin))
+                for witness in witnesses:
+                    nursery.start_soon(take, witness.url, partial(witness.latest, origin))
                 for key in policy.logs:
-                    if key.name == origin and key != self._log_key and policy.log_url(key):
-                        nursery.start_soon(take, partial(self._published, policy.log_url(key)))
-        return found
+                    if key.name == origin and key != self._log_key and (url := policy.log_url(key)):
+                        nursery.start_soon(take, url, partial(self._published, url))
+        return _Told(found, sum(item.url in told for item in witnesses), len(witnesses))
 
     async def _published(self, url: str) -> bytes | None:
         client = WebClient(self._ports.net, parse_url(url))

@@ -238,3 +238,11 @@ def test_a_witness_is_not_synchronised_with_two_histories() -> None:
         notes.append(writer.latest.note)
     with pytest.raises(LedgerError, match="two histories"):
         LocalWitness.resync(SimDisk(), "/witness", [COSIGNERS[0]], {ORIGIN: [LOG]}, notes)
+
+
+def test_garbage_synchronises_no_witness() -> None:
+    with pytest.raises(LedgerError, match="nobody tells"):
+        LocalWitness.resync(SimDisk(), "/witness", [COSIGNERS[0]], {ORIGIN: [LOG]}, [b"garbage"])
+    with pytest.raises(LedgerError, match="nobody tells"):
+        LocalWitness.resync(SimDisk(), "/witness", [COSIGNERS[0]], {ORIGIN: [LOG]}, [], "another")
+    LocalWitness.resync(SimDisk(), "/witness", [COSIGNERS[0]], {ORIGIN: [LOG]}, [], ORIGIN)

@@ -137,6 +137,28 @@ async def test_a_witness_that_lost_its_folder_signs_again_only_when_synchronised
         assert SimDisk(made.nodes[3].drive).stat(f"{HOME}/ledger/resync") is None
 
 
+async def test_a_witness_is_not_synchronised_by_a_minority(autojump_clock: trio.testing.MockClock) -> None:
+    async with consortium() as made:
+        await anchored(made.members[0], leaf(0))
+        await trio.sleep(5)
+        for node in made.nodes[1:]:
+            node.kill()
+        lost, disk = made.members[3], SimDisk(made.nodes[3].drive)
+        disk.unlink(f"{HOME}/ledger/witness/witness")
+        disk.unlink(f"{witness_folder(made.members[0])}/checkpoint")
+        with disk.open(f"{HOME}/ledger/resync", "create"):
+            pass
+        made.nodes[3].start()
+        await trio.sleep(100)
+        assert lost.ledger.witness is None
+        assert lost.ledger.operator is not None
+        assert any("1 of 3" in line for line in lost.said)
+        for node in made.nodes[1:3]:
+            node.start()
+        await trio.sleep(150)
+        assert (await remembered(lost, made.members[0])).startswith(f"{made.members[0].origin}\n1\n".encode())
+
+
 async def remembered(witness: Member, log: Member) -> bytes:
     assert witness.ledger.witness is not None
     return await witness.ledger.witness.latest(log.origin) or b""

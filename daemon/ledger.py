@@ -5,7 +5,7 @@ What is wrong with the ledger never keeps the peer from serving shards: it is lo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -100,6 +100,7 @@ class LedgerPeer:
         self._remote: dict[str, WebWitness] = {}
         self._submitters = Submitters(ports.clock)
         self._changed = trio.Event()
+        self._operating = trio.CancelScope()
         self.web = LedgerWeb(ports.disk, home.path(SERVICE_LOG_FOLDER), ports.threads)
         self.witness: WitnessDesk | None = None
         self.operator: Operator | None = None
@@ -117,6 +118,8 @@ class LedgerPeer:
         finally:
             if self._writer is not None:
                 self._writer.close()
+            with trio.CancelScope(shield=True):
+                await self._close_all_but(())
 
     async def _follow_roster(self) -> None:
         """Open what is there, and go by the roster of the day. What is wrong is said in the log, and tried again."""
@@ -156,13 +159,26 @@ class LedgerPeer:
 
     async def _operate(self) -> None:
         while True:
-            while self.operator is None:
+            while (operator := self.operator) is None:
                 await self._changed.wait()
-            try:
-                await self.operator.run()
-            except LedgerError as error:
-                self._stopped(str(error))
-            await trio.sleep(RESTART_S)
+            with trio.CancelScope() as self._operating:
+                if self._ours is None:
+                    self._operating.cancel()
+                try:
+                    await operator.run()
+                except LedgerError as error:
+                    self._stopped(str(error))
+                await trio.sleep(RESTART_S)
+            if self._operating.cancelled_caught:
+                self._retire(operator)
+
+    def _retire(self, operator: Operator) -> None:
+        failure = LedgerError(f"log {self._origin!r} left the roster: nothing more is written to it")
+        self._stopped(str(failure))
+        operator.retire(failure)
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = self.operator = None
 
     # --- the roster ---------------------------------------------------------------------------
 
@@ -176,6 +192,9 @@ class LedgerPeer:
         self._ours = next((item.policy for item in roster.organisations if self._is_our_log(item.policy)), None)
         if self._ours is not None and self.operator is not None:
             self.operator.use(self._ours, self._witnesses_of(parse_policy(self._ours)))
+        elif self._ours is None:
+            self._operating.cancel()
+        await self._close_all_but({item.url for policy in self._policies.values() for item in policy.witnesses})
         self._seen = roster
 
     def _policies_of(self, roster: Roster) -> dict[str, Policy]:
@@ -225,6 +244,10 @@ class LedgerPeer:
                 self._stopped(f"witness: {error}")
                 return None
         return self._remote[url]
+
+    async def _close_all_but(self, urls: Container[str]) -> None:
+        for url in [url for url in self._remote if url not in urls]:
+            await self._remote.pop(url).aclose()
 
     # --- opening ------------------------------------------------------------------------------
 

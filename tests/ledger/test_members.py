@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import random
 from collections.abc import AsyncGenerator
@@ -135,6 +136,25 @@ async def test_a_witness_that_lost_its_folder_signs_again_only_when_synchronised
         assert lost.ledger.witness is not None
         assert (await remembered(lost, member)).startswith(f"{member.origin}\n3\n".encode())
         assert SimDisk(made.nodes[3].drive).stat(f"{HOME}/ledger/resync") is None
+
+
+async def test_an_organisation_that_leaves_the_roster_writes_no_more_and_may_come_back(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with consortium() as made:
+        member = made.members[0]
+        await anchored(member, leaf(0))
+        whole = member.roster
+        assert whole is not None
+        member.roster = dataclasses.replace(whole, organisations=whole.organisations[1:])
+        await trio.sleep(5)
+        assert member.ledger.operator is None
+        assert any("ledger-stopped" in line and "left the roster" in line for line in member.said)
+        with pytest.raises(BusyError):
+            await anchored(member, leaf(1))
+        member.roster = whole
+        await trio.sleep(10)
+        assert not (await anchored(member, leaf(1))).pending
 
 
 async def test_a_witness_is_not_synchronised_by_a_minority(autojump_clock: trio.testing.MockClock) -> None:

@@ -223,8 +223,15 @@ class LocalWitness:
         Args:
             folder_name: the SHA-256 of the log's origin in hexadecimal.
         """
+        folder = f"{self._folder}/{folder_name}"
         with disk_errors("witness"):
-            return read_file(self._disk, f"{self._folder}/{folder_name}/checkpoint")
+            if self._disk.stat(f"{folder}/checkpoint") is None:
+                return None
+            # Never one that a power cut may still take: it is replaced and synced under the lock, and whoever did the
+            # first may not have lived to do the second.
+            with self._disk.lock(f"{folder}/{_LOCK}", wait=True):
+                self._disk.sync_folder(folder)
+                return read_file(self._disk, f"{folder}/checkpoint")
 
     def latest(self, origin: str) -> Checkpoint | None:
         """The largest checkpoint that it cosigned for a log that it serves; None when there is none."""

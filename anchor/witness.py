@@ -1,7 +1,7 @@
 """A witness: remembers the largest tree of each log and cosigns what extends it (c2sp.org/tlog-witness@v1.0.0).
 
 ``LocalWitness`` is one that lives in a folder. Its promise is worth as much as that folder: restored from an old
-backup it may cosign a second history. ``check_memory`` finds that out from checkpoints that it cosigned itself and
+backup it may cosign a second history. ``forgotten`` finds that out from checkpoints that it cosigned itself and
 others kept; ``resync`` has it remember them.
 """
 
@@ -119,16 +119,23 @@ class LocalWitness:
 
     @classmethod
     def resync(
-        cls, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: LogKeys, checkpoints: Sequence[bytes]
+        cls,
+        disk: Disk,
+        folder: str,
+        cosigners: Sequence[Cosigner],
+        logs: LogKeys,
+        checkpoints: Sequence[bytes],
+        own: str = "",
     ) -> Self:
         """A witness that lost its folder, or whose folder is an old one, remembers what others kept.
 
         Args:
             checkpoints: of all logs that it served, as the logs publish them and other witnesses remember them. The
                 largest of each log counts that the log itself has signed; it becomes the least that is cosigned again.
+            own: the origin of its own organisation's log, of which there may be nothing yet.
 
         Raises:
-            LedgerError: two of them, or one and what it remembers, are of two histories.
+            LedgerError: there is nothing of one of the logs, neither here nor elsewhere; two of them, or one and what it remembers, are of two histories.
         """
         found = cls(disk, folder, cosigners, logs)
         largest: dict[str, tuple[Note, Checkpoint]] = {}
@@ -143,6 +150,9 @@ class LocalWitness:
             if known is None or known[1].size < seen.size:
                 largest[seen.origin] = Note(note.text, tuple(lines)), seen
         with disk_errors("witness"):
+            for origin in logs:
+                if origin not in largest and origin != own and found._latest(origin) is None:
+                    raise LedgerError(f"witness: nobody tells what it signed for {origin!r}: it is not synchronised")
             for origin, (note, seen) in largest.items():
                 with found._held(origin) as path:
                     before = found._latest(origin)
@@ -150,6 +160,8 @@ class LocalWitness:
                         raise LedgerError(f"witness: {origin!r} has signed two histories of {seen.size} entries")
                     if before is None or before.size < seen.size:
                         replace_file_durably(disk, path, format_note(note.text, note.signatures))
+                    # Whoever named what is there may not have lived to sync its name.
+                    disk.sync_folder(folder_of(path))
         # The marker last: until all is remembered, nothing may be signed.
         return cls.create(disk, folder, cosigners, logs)
 
@@ -161,11 +173,14 @@ class LocalWitness:
     def keys(self) -> tuple[NoteKey, ...]:
         return tuple(cosigner.key for cosigner in self._cosigners)
 
-    def check_memory(self, origin: str, checkpoints: Sequence[bytes]) -> None:
-        """Raise LedgerError when one of the checkpoints says, by this witness' own signature, that it has forgotten.
+    def forgotten(self, origin: str, checkpoints: Sequence[bytes]) -> str | None:
+        """What it has forgotten, in words, if one of the checkpoints says so by this witness' own signature.
 
         Args:
             checkpoints: of this log, from wherever they could be had; what is not signed by this witness is ignored.
+
+        Raises:
+            LedgerError, StoreReadOnlyError: what it remembers cannot be read now.
         """
         with disk_errors("witness"):
             latest = self._latest(origin)
@@ -182,10 +197,11 @@ class LocalWitness:
             if signed.size > seen_size or (
                 latest is not None and signed.size == seen_size and signed.root != latest.root
             ):
-                raise LedgerError(
+                return (
                     f"witness: it cosigned {signed.size} entries of {origin!r} and remembers {seen_size}: its folder "
                     "is an old copy. It signs nothing more before it is synchronised again (docs/ledger/operator.md)"
                 )
+        return None
 
     def add_checkpoint(self, old_size: int, proof: Sequence[bytes], checkpoint: bytes, *, now_s: int) -> str:
         """As ``Witness.add_checkpoint``; also raises LedgerError, StoreFullError or StoreReadOnlyError for its disk."""
@@ -193,7 +209,8 @@ class LocalWitness:
         if old_size > wanted.size:
             raise WitnessRefusedError(f"witness: old size {old_size} of a checkpoint of {wanted.size}", status=400)
         with disk_errors("witness"), self._held(wanted.origin) as path:
-            remove_beside(self._disk, self._evidence_path(wanted.origin))
+            for evidence in self._evidence_paths(wanted.origin):
+                remove_beside(self._disk, evidence)
             self._check_extends(self._latest(wanted.origin), old_size, proof, wanted, checkpoint)
             cosignatures = [cosigner.sign(note.text, time_s=now_s) for cosigner in self._cosigners]
             stored = format_note(note.text, [*log_lines, *cosignatures])
@@ -206,8 +223,15 @@ class LocalWitness:
         Args:
             folder_name: the SHA-256 of the log's origin in hexadecimal.
         """
+        folder = f"{self._folder}/{folder_name}"
         with disk_errors("witness"):
-            return read_file(self._disk, f"{self._folder}/{folder_name}/checkpoint")
+            if self._disk.stat(f"{folder}/checkpoint") is None:
+                return None
+            # Never one that a power cut may still take: it is replaced and synced under the lock, and whoever did the
+            # first may not have lived to do the second.
+            with self._disk.lock(f"{folder}/{_LOCK}", wait=True):
+                self._disk.sync_folder(folder)
+                return read_file(self._disk, f"{folder}/checkpoint")
 
     def latest(self, origin: str) -> Checkpoint | None:
         """The largest checkpoint that it cosigned for a log that it serves; None when there is none."""
@@ -243,9 +267,12 @@ class LocalWitness:
         data = read_file(self._disk, f"{origin_folder(self._folder, origin)}/checkpoint")
         if data is None:
             return None
+        keys = self._logs.get(origin, ())
+        if not keys:
+            raise LedgerError(f"witness: {origin!r} is on the roster no more")
         try:
             note = parse_note(data)
-            verify_note(note, [verifier_of(key) for key in self._logs[origin]])
+            verify_note(note, [verifier_of(key) for key in keys])
             return parse_checkpoint(note.text)
         except (MalformedError, BadSignatureError) as error:
             raise LedgerError(f"witness: what it remembers of {origin!r} is damaged: {error}") from error
@@ -267,17 +294,35 @@ class LocalWitness:
                 # Every tree extends the empty one, so there is nothing to prove from size 0.
                 raise CorruptError("proof: from size 0 it must be empty, and so must the tree of size 0")
         except CorruptError as error:
-            self._keep_evidence(wanted.origin, checkpoint)
+            if latest is not None and wanted.size == seen_size and wanted.root != seen_root:
+                self._keep_evidence(wanted.origin, checkpoint)
             raise WitnessRefusedError(f"witness: {wanted.origin!r} contradicts itself: {error}", status=422) from error
 
-    def _evidence_path(self, origin: str) -> str:
-        return f"{origin_folder(self._folder, origin)}/refused"
+    def _evidence_paths(self, origin: str) -> tuple[str, str]:
+        folder = origin_folder(self._folder, origin)
+        return f"{folder}/refused", f"{folder}/refused-against"
 
     def _keep_evidence(self, origin: str, checkpoint: bytes) -> None:
-        """The first log-signed checkpoint that did not fit: with ``checkpoint`` beside it, proof of two histories."""
-        path = self._evidence_path(origin)
-        if self._disk.stat(path) is None:
-            replace_file_durably(self._disk, path, checkpoint)
-        else:
-            # Whoever named it may not have lived to sync its name.
+        """The first log-signed checkpoint of the same size and another root, and what is remembered now beside it.
+
+        Nothing else: whoever sends a true checkpoint with a proof that is wrong shows nothing about the log.
+        """
+        path, against = self._evidence_paths(origin)
+        if self._is_fork(origin, read_file(self._disk, path), read_file(self._disk, against)):
+            # Whoever named them may not have lived to sync their names.
             self._disk.sync_folder(folder_of(path))
+            return
+        remembered = read_file(self._disk, f"{origin_folder(self._folder, origin)}/checkpoint")
+        assert remembered is not None, "it contradicts what is remembered"
+        replace_file_durably(self._disk, against, remembered)
+        replace_file_durably(self._disk, path, checkpoint)
+
+    def _is_fork(self, origin: str, refused: bytes | None, against: bytes | None) -> bool:
+        """Whether two notes, both signed by the log, are of the same size and of two trees."""
+        if refused is None or against is None:
+            return False
+        try:
+            (_, one, _), (_, other, _) = self._read_request(refused), self._read_request(against)
+        except WitnessRefusedError:
+            return False
+        return one.origin == other.origin == origin and one.size == other.size and one.root != other.root

@@ -43,7 +43,7 @@ def are_its_shards(manifest: Manifest, done: Sequence[DoneExtent]) -> bool:
 
 
 async def index_is_whole(client: Client, manifest: Manifest) -> bool:
-    """Whether every holder that answers shows its shards of the index, having read them again."""
+    """Whether no holder that answers lacks or has damaged its shards of the index, having read them again."""
     challenger = Challenger(client.peers, manifest.scheme, client.ports.chance, full=True, samples=1)
     for target in targets_of(manifest)[len(manifest.extents) * manifest.scheme.total :]:
         try:
@@ -51,6 +51,6 @@ async def index_is_whole(client: Client, manifest: Manifest) -> bool:
         except (PeerUnavailableError, PeerRefusedError):
             # Silence is not loss; the sweep decides about holders that stay away.
             continue
-        if verdict.status is not Status.OK:
+        if verdict.status in (Status.MISSING, Status.CORRUPT):
             return False
     return True

@@ -5,8 +5,9 @@ What is wrong with the ledger never keeps the peer from serving shards: it is lo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import trio
 
@@ -25,7 +26,7 @@ from core.identity import key_from_seed
 from core.ports import Identity, Ports
 from daemon.cosigners import AskedWitness
 from daemon.eventlog import EventLog
-from daemon.ledgerweb import LedgerWeb
+from daemon.ledgerweb import LedgerWeb, is_large
 from daemon.operator import Operator
 from daemon.submitters import Submitters
 from daemon.supervise import supervise
@@ -40,6 +41,17 @@ ROSTER_LOOK_S = 2.0
 RESTART_S = 60.0
 # How long a witness' look back may take all in all: its first signature for a log in this life waits for it.
 LOOK_BACK_S = 1.5
+# A synchronisation is rare, and has to hear from most: it takes as long as this if somebody is down.
+RESYNC_S = 30.0
+ASK_AGAIN_S = 1.0
+
+
+class _Told(NamedTuple):
+    """What was told about a log. ``answered``: so many of the other witnesses that were ``asked`` said yes or no."""
+
+    notes: list[bytes]
+    answered: int
+    asked: int
 
 
 class OwnWitness:
@@ -88,6 +100,7 @@ class LedgerPeer:
         self._remote: dict[str, WebWitness] = {}
         self._submitters = Submitters(ports.clock)
         self._changed = trio.Event()
+        self._operating = trio.CancelScope()
         self.web = LedgerWeb(ports.disk, home.path(SERVICE_LOG_FOLDER), ports.threads)
         self.witness: WitnessDesk | None = None
         self.operator: Operator | None = None
@@ -97,7 +110,7 @@ class LedgerPeer:
 
     async def run(self, task_status: trio.TaskStatus[WebServer] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled; then the log is closed. Tells what answers HTTP, at once: what is not open yet says so."""
-        task_status.started(WebServer(self.web.answer))
+        task_status.started(WebServer(self.web.answer, is_large=is_large))
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(supervise, "ledger-roster", self._follow_roster, self._log)
@@ -105,6 +118,8 @@ class LedgerPeer:
         finally:
             if self._writer is not None:
                 self._writer.close()
+            with trio.CancelScope(shield=True):
+                await self._close_all_but(())
 
     async def _follow_roster(self) -> None:
         """Open what is there, and go by the roster of the day. What is wrong is said in the log, and tried again."""
@@ -144,13 +159,26 @@ class LedgerPeer:
 
     async def _operate(self) -> None:
         while True:
-            while self.operator is None:
+            while (operator := self.operator) is None:
                 await self._changed.wait()
-            try:
-                await self.operator.run()
-            except LedgerError as error:
-                self._stopped(str(error))
-            await trio.sleep(RESTART_S)
+            with trio.CancelScope() as self._operating:
+                if self._ours is None:
+                    self._operating.cancel()
+                try:
+                    await operator.run()
+                except LedgerError as error:
+                    self._stopped(str(error))
+                await trio.sleep(RESTART_S)
+            if self._operating.cancelled_caught:
+                self._retire(operator)
+
+    def _retire(self, operator: Operator) -> None:
+        failure = LedgerError(f"log {self._origin!r} left the roster: nothing more is written to it")
+        self._stopped(str(failure))
+        operator.retire(failure)
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = self.operator = None
 
     # --- the roster ---------------------------------------------------------------------------
 
@@ -164,6 +192,9 @@ class LedgerPeer:
         self._ours = next((item.policy for item in roster.organisations if self._is_our_log(item.policy)), None)
         if self._ours is not None and self.operator is not None:
             self.operator.use(self._ours, self._witnesses_of(parse_policy(self._ours)))
+        elif self._ours is None:
+            self._operating.cancel()
+        await self._close_all_but({item.url for policy in self._policies.values() for item in policy.witnesses})
         self._seen = roster
 
     def _policies_of(self, roster: Roster) -> dict[str, Policy]:
@@ -214,6 +245,10 @@ class LedgerPeer:
                 return None
         return self._remote[url]
 
+    async def _close_all_but(self, urls: Container[str]) -> None:
+        for url in [url for url in self._remote if url not in urls]:
+            await self._remote.pop(url).aclose()
+
     # --- opening ------------------------------------------------------------------------------
 
     async def _open_log(self) -> None:
@@ -248,49 +283,66 @@ class LedgerPeer:
             self._cosigners,
             self._logs(),
         )
-        desk = WitnessDesk(local, self._ports.threads, self._ports.clock, self._look_back)
+        desk = WitnessDesk(local, self._ports.threads, self._ports.clock, self._look_back, self._stopped)
         desk.use_logs(self._logs())
         self.witness = self.web.witness = desk
 
     async def _resync(self) -> None:
-        """Remember what the logs and the other witnesses have of each log. Raises LedgerError when nobody says."""
+        """Remember what the logs and the other witnesses have of each log. Raises LedgerError when too few say."""
         notes: list[bytes] = []
-        for origin in self._logs():
-            found = await self._look_back(origin)
-            if not found and origin != self._origin:
-                raise LedgerError(f"witness: nobody tells what it signed for {origin!r}: it cannot be synchronised yet")
-            notes += found
+        few: list[str] = []
+
+        async def look(origin: str) -> None:
+            found = await self._ask_all(origin, RESYNC_S, again=True)
+            notes.extend(found.notes)
+            if found.asked and found.answered <= found.asked // 2:
+                few.append(f"{found.answered} of {found.asked} for {origin!r}")
+
+        async with trio.open_nursery() as nursery:
+            for origin in self._logs():
+                nursery.start_soon(look, origin)
+        if few:
+            raise LedgerError(f"witness: too few others tell what they remember: {', '.join(few)}: it is tried again")
         folder = self._home.path(SERVICE_WITNESS_FOLDER)
         await self._ports.threads.disk(
-            LocalWitness.resync, self._ports.disk, folder, self._cosigners, self._logs(), notes
+            LocalWitness.resync, self._ports.disk, folder, self._cosigners, self._logs(), notes, self._origin
         )
         await self._ports.threads.disk(self._ports.disk.unlink, self._home.path(RESYNC_FILE))
         self._warn("the witness remembers again what others kept of it")
 
     async def _look_back(self, origin: str) -> Sequence[bytes]:
         """``daemon.witnessdesk.LookBack``."""
+        return (await self._ask_all(origin, LOOK_BACK_S, again=False)).notes
+
+    async def _ask_all(self, origin: str, patience_s: float, *, again: bool) -> _Told:
+        """What the other witnesses remember of a log and what it publishes; ``again``: ask on who does not answer."""
         policy = self._policies.get(origin)
         if policy is None:
-            return ()
+            return _Told([], 0, 0)
         found: list[bytes] = []
+        told: set[str] = set()
+        witnesses = [item for item in self._witnesses_of(policy) if not isinstance(item, OwnWitness)]
 
-        async def take(ask: Callable[[], Awaitable[bytes | None]]) -> None:
-            try:
-                data = await ask()
-            except MoorageError:
-                return
-            if data is not None:
-                found.append(data)
+        async def take(name: str, ask: Callable[[], Awaitable[bytes | None]]) -> None:
+            while name not in told:
+                try:
+                    data = await ask()
+                except MoorageError:
+                    if not again:
+                        return
+                    await trio.sleep(ASK_AGAIN_S)
+                    continue
+                told.add(name)
+                found.extend([data] if data is not None else [])
 
-        with trio.move_on_after(LOOK_BACK_S):
+        with trio.move_on_after(patience_s):
             async with trio.open_nursery() as nursery:
-                for witness in self._witnesses_of(policy):
-                    if not isinstance(witness, OwnWitness):
-                        nursery.start_soon(take, partial(witness.latest, origin))
+                for witness in witnesses:
+                    nursery.start_soon(take, witness.url, partial(witness.latest, origin))
                 for key in policy.logs:
-                    if key.name == origin and key != self._log_key and policy.log_url(key):
-                        nursery.start_soon(take, partial(self._published, policy.log_url(key)))
-        return found
+                    if key.name == origin and key != self._log_key and (url := policy.log_url(key)):
+                        nursery.start_soon(take, url, partial(self._published, url))
+        return _Told(found, sum(item.url in told for item in witnesses), len(witnesses))
 
     async def _published(self, url: str) -> bytes | None:
         client = WebClient(self._ports.net, parse_url(url))

@@ -2,7 +2,7 @@
 
 | request | answer |
 |---|---|
-| POST /witness/add-checkpoint | 200 and signature lines, or 400, 403, 404, 409, 422; 503 when it may not sign |
+| POST /witness/add-checkpoint | of a peer: 200 and signature lines, or 400, 403, 404, 409, 422; 503 when it may not sign |
 | GET /witness/HASH/checkpoint | the newest checkpoint that it cosigned for the log whose origin has this SHA-256 |
 | GET /log/HASH/checkpoint | the checkpoint that a quorum has cosigned |
 | GET /log/HASH/tile/... | a tile or bundle, partial ones behind ``.p/W`` |
@@ -51,7 +51,10 @@ class LedgerWeb:
     async def answer(self, request: WebRequest) -> WebAnswer:
         """Raises LedgerError and its like for a disk that fails."""
         if request.target == ADD_CHECKPOINT:
-            return await self._add(request) if request.method == "POST" else plain(405, "POST only")
+            if request.method != "POST":
+                return plain(405, "POST only")
+            # Log operators are peers; a client has nothing to have cosigned here, and each signature costs a sync.
+            return await self._add(request) if request.asker.role == "peer" else plain(403, "for peers only")
         if request.method not in ("GET", "HEAD"):
             return plain(405, "GET only")
         if match := _WITNESSED.fullmatch(request.target):
@@ -79,6 +82,11 @@ class LedgerWeb:
         with disk_errors("log"):
             data = read_file(self._disk, path)
         return data if data is None or len(data) <= max(NOTE_MAX_BYTES, BUNDLE_MAX_BYTES) else None
+
+
+def is_large(request: WebRequest) -> bool:
+    """Whether the answer may be a tile or a bundle."""
+    return request.target.startswith(f"{LOG_PATH}/") and not request.target.endswith("/checkpoint")
 
 
 def _found(data: bytes | None, headers: Mapping[str, str]) -> WebAnswer:

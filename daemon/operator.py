@@ -176,6 +176,11 @@ class Operator:
         self._witnesses = tuple(witnesses)
         self._scope.cancel()
 
+    def retire(self, failure: LedgerError) -> None:
+        """It does not run, and will not again: those who wait are told."""
+        self.failure = failure
+        self._queue.end_all(failure)
+
     async def run(self) -> None:
         """Until cancelled. Raises LedgerError when nothing more may be signed; it may be run again."""
         while True:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
 import h11
@@ -30,20 +31,33 @@ class WebLimits:
     # A witness is asked ten times a second: a new connection every quarter of an hour costs nothing and lets a
     # connection that was let in under an old roster end.
     requests: int = 10_000
-    # Answers of all connections in memory at a time: the largest is a bundle of 16 MiB.
-    answers_at_once: int = 8
+    # Large answers in memory at a time, the largest a bundle of 16 MiB: to all, and to one organisation, whose slow
+    # takers so leave room for others.
+    large_at_once: int = 8
+    large_per_organisation: int = 3
+    # An answer up to this length is sent in one piece; what is longer is not copied once more for it.
+    joined_max_bytes: int = 16 * KIB
 
 
 Handler = Callable[[WebRequest], Awaitable[WebAnswer]]
 
 
 class WebServer:
-    """Serves connections; ``handler`` answers. What it raises as MoorageError becomes status 500."""
+    """Serves connections; ``handler`` answers. What it raises as MoorageError becomes status 500.
 
-    def __init__(self, handler: Handler, limits: WebLimits | None = None) -> None:
+    Args:
+        is_large: whether the answer to a request may be large. Those wait for one another; the others never wait.
+    """
+
+    def __init__(
+        self, handler: Handler, limits: WebLimits | None = None, *, is_large: Callable[[WebRequest], bool]
+    ) -> None:
         self.handler = handler
         self._limits = limits or WebLimits()
-        self._answers = trio.Semaphore(self._limits.answers_at_once)
+        self._is_large = is_large
+        self._large = trio.Semaphore(self._limits.large_at_once)
+        self._large_of: dict[str, trio.Semaphore] = {}
+        """By organisation: as many as the roster has had."""
 
     async def serve_connection(self, connection: Connection) -> None:
         """Until either side has enough. Raises PeerUnavailableError when the connection breaks."""
@@ -52,10 +66,19 @@ class WebServer:
             request = await talk.request()
             if request is None:
                 return
-            async with self._answers:
+            async with self._room_for(request):
                 await talk.answer(request, await self._answer(request))
             if not talk.goes_on:
                 return
+
+    @contextlib.asynccontextmanager
+    async def _room_for(self, request: WebRequest) -> AsyncGenerator[None]:
+        if not self._is_large(request):
+            yield
+            return
+        limit = self._limits.large_per_organisation
+        async with self._large_of.setdefault(request.asker.organisation, trio.Semaphore(limit)), self._large:
+            yield
 
     async def _answer(self, request: WebRequest) -> WebAnswer:
         try:
@@ -113,7 +136,7 @@ class _Talk:
                     raise h11.RemoteProtocolError("the body is too long", error_status_hint=413)
             elif isinstance(event, h11.EndOfMessage) and head is not None:
                 method, target = head.method.decode("ascii"), head.target.decode("ascii")
-                return WebRequest(method, target, bytes(body), self._connection.remote.name)
+                return WebRequest(method, target, bytes(body), self._connection.remote)
             else:
                 return None
 
@@ -140,6 +163,7 @@ class _Talk:
         parts = [part for event in events if (part := self._h11.send(event))]
         size_bytes = sum(len(part) for part in parts)
         with trio.move_on_after(self._limits.send_deadline_s + size_bytes / LINE_BYTES_PER_S_MIN) as patience:
-            await self._connection.send_all(b"".join(parts))
+            for piece in [b"".join(parts)] if size_bytes <= self._limits.joined_max_bytes else parts:
+                await self._connection.send_all(piece)
         if patience.cancelled_caught:
             raise PeerUnavailableError(f"{self._connection.remote.name} takes no answers")

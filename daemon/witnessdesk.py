@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
 from anchor.note import parse_note
 from anchor.witness import AddCheckpoint, LocalWitness, LogKeys, origin_folder
-from core.errors import LedgerError, MalformedError, WitnessRefusedError
+from core.errors import LedgerError, MalformedError, MoorageError, WitnessRefusedError
 from core.ports import Clock, Threads
 
 LookBack = Callable[[str], Awaitable[Sequence[bytes]]]
@@ -25,17 +26,26 @@ class WitnessDesk:
     Args:
         look_back: asked for each log in each life, before anything is signed for it. A witness whose folder is an
             old copy (a snapshot of its machine was restored) so meets its own later signatures.
+        say: told in words what an operator of machines should know.
     """
 
     def __init__(
-        self, witness: LocalWitness, threads: Threads, clock: Clock, look_back: LookBack = look_nowhere
+        self,
+        witness: LocalWitness,
+        threads: Threads,
+        clock: Clock,
+        look_back: LookBack = look_nowhere,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._witness = witness
         self._threads = threads
         self._clock = clock
         self._look_back = look_back
+        self._say = say
         self._turns: dict[str, trio.Lock] = {}
         self._looked_back: set[str] = set()
+        self._in_trouble: set[str] = set()
+        """Whose memory could not be read the last time."""
         self._origins: dict[str, None] = {}
         self.failure: LedgerError | None = None
         """Why nothing more is signed."""
@@ -73,7 +83,9 @@ class WitnessDesk:
 
         async def look(origin: str) -> None:
             async with self._turns.setdefault(origin, trio.Lock()):
-                await self._remember(origin, last_chance=False)
+                # It has been said, and the first request tries again.
+                with contextlib.suppress(MoorageError):
+                    await self._remember(origin, last_chance=False)
 
         async with trio.open_nursery() as nursery:
             for origin in self._origins:
@@ -87,9 +99,17 @@ class WitnessDesk:
             # Nobody was there yet: once more before anything is signed.
             return
         try:
-            await self._threads.disk(self._witness.check_memory, origin, notes)
-        except LedgerError as error:
-            self.failure = error
+            forgotten = await self._threads.disk(self._witness.forgotten, origin, notes)
+        except MoorageError as error:
+            # A disk may do better the next time; only what was forgotten does not come back by itself.
+            if origin not in self._in_trouble:
+                self._say(str(error))
+            self._in_trouble.add(origin)
+            raise
+        self._in_trouble.discard(origin)
+        if forgotten is not None:
+            self.failure = LedgerError(forgotten)
+            self._say(forgotten)
         self._looked_back.add(origin)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from core.errors import MalformedError
 from core.limits import KIB, NAME_MAX_BYTES
-from core.ports import Address
+from core.ports import Address, Identity
 
 # A request line, and the few headers that anybody sends us.
 WEB_HEAD_MAX_BYTES = 16 * KIB
@@ -23,12 +23,12 @@ TLOG_SIZE = "text/x.tlog.size"
 
 @dataclass(frozen=True, slots=True)
 class WebRequest:
-    """``target`` begins with a slash. ``asker``: the name on the certificate of whoever asks."""
+    """``target`` begins with a slash. ``asker``: whoever asks, as its certificate says."""
 
     method: str
     target: str
-    body: bytes = field(repr=False, default=b"")
-    asker: str = ""
+    body: bytes = field(repr=False)
+    asker: Identity
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from anchor.checkpoint import Checkpoint
 from anchor.cosignature import Ed25519Cosigner, MLDSA44Cosigner, verifier_of
+from anchor.files import read_file, replace_file, replace_file_durably
 from anchor.merkle import EMPTY_ROOT, HashAt, consistency_proof, leaf_hash, node_hash, subtree_root
 from anchor.note import Ed25519Signer, NoteKey, Signature, format_note, parse_note, parse_signature_line, verify_note
 from anchor.witness import (
@@ -28,6 +29,7 @@ from core.errors import LedgerError, WitnessRefusedError
 from tests.anchor.ledgers import LOG, LOG_KEY, NOW_S, ORIGIN, flip
 from tests.anchor.vectors import load_json
 from tests.sim.disk import SimDisk
+from tests.sim.drive import SimDrive
 
 ED25519 = Ed25519Cosigner("w.example/1", Ed25519PrivateKey.from_private_bytes(b"w" * 32))
 MLDSA44 = MLDSA44Cosigner("w.example/1", MLDSA44PrivateKey.from_seed_bytes(b"m" * 32))
@@ -191,6 +193,37 @@ def test_the_first_contradiction_is_kept_as_evidence() -> None:
         assert status(witness, 3, (), checkpoint(3, salt)) == 422
     with disk.open(f"{origin_folder('/witness', ORIGIN)}/refused", "read") as file:
         assert file.read_at(0, file.size()) == checkpoint(3, b"x")
+
+
+def test_no_power_cut_takes_what_was_shown_as_remembered() -> None:
+    drive = SimDrive(1)
+    disk = SimDisk(drive)
+    witness = new_witness(disk)
+    witness.add_checkpoint(0, (), checkpoint(3), now_s=NOW_S)
+    folder = origin_folder("/witness", ORIGIN)
+    # As one leaves it that is killed after the rename.
+    replace_file(disk, f"{folder}/checkpoint", checkpoint(4))
+    shown = witness.remembered(folder.rpartition("/")[2])
+    assert shown == checkpoint(4)
+    drive.cut_power()
+    assert read_file(SimDisk(drive), f"{folder}/checkpoint") == shown
+
+
+def test_a_true_checkpoint_with_a_wrong_proof_is_no_evidence_and_makes_room_for_none() -> None:
+    """Any member can send one."""
+    disk = SimDisk()
+    witness = new_witness(disk)
+    witness.add_checkpoint(0, (), checkpoint(3), now_s=NOW_S)
+    folder = origin_folder("/witness", ORIGIN)
+    assert status(witness, 3, (bytes(32),), checkpoint(4)) == 422
+    assert disk.stat(f"{folder}/refused") is None
+    # As a witness kept it that was not so careful.
+    replace_file_durably(disk, f"{folder}/refused", checkpoint(4))
+    assert status(witness, 3, (), checkpoint(3, b"x")) == 422
+    assert status(witness, 3, proof(3, 4), checkpoint(4)) == 200
+    assert status(witness, 4, (), checkpoint(4, b"y")) == 422
+    assert read_file(disk, f"{folder}/refused") == checkpoint(3, b"x")
+    assert (read_file(disk, f"{folder}/refused-against") or b"").startswith(checkpoint(3))
 
 
 def test_a_witness_that_lost_its_folder_does_not_start_again() -> None:

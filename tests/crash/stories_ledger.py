@@ -67,10 +67,10 @@ class WitnessRemembers(Story):
         for number in range(3):
             log.append([leaf(number)], NOW_S)
             self.cosigned = max(self.cosigned, number + 1)
-        fork = Checkpoint(ORIGIN, 4, bytes(32))
+        fork = Checkpoint(ORIGIN, 3, bytes(32))
         note = format_note(fork.text, [Ed25519Signer(ORIGIN, LOG_KEY).sign(fork.text)])
         try:
-            witness.add_checkpoint(3, [bytes(32)], note, now_s=NOW_S)
+            witness.add_checkpoint(3, [], note, now_s=NOW_S)
         except WitnessRefusedError:
             self.refused = True
             return

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import trio
 
 from anchor.policy import make_policy
-from anchor.roster import Organisation, parse_roster, sign_roster
+from anchor.roster import Organisation, Roster, parse_roster, sign_roster
 from anchor.witness import origin_folder
 from client.home import HeldRoster, Home, LedgerKeys
 from client.ledger import log_origin
@@ -35,6 +35,8 @@ class Member:
     keys: LedgerKeys
     said: list[str] = field(default_factory=list[str])
     peer: LedgerPeer | None = None
+    roster: Roster | None = None
+    """As it goes by it; may be replaced while it runs."""
 
     @property
     def name(self) -> str:
@@ -67,7 +69,8 @@ class Member:
         """Serve and operate until cancelled."""
         home = self.home(folder, roster_file)
         log = EventLog(LogSettings(), ports.clock, self.said.append, peer=self.name)
-        self.peer = LedgerPeer(ports, home, self.keys, lambda: home.roster, log)
+        self.roster = home.roster
+        self.peer = LedgerPeer(ports, home, self.keys, lambda: self.roster or home.roster, log)
         async with trio.open_nursery() as nursery:
             web = await nursery.start(self.peer.run)
 

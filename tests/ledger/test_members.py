@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import random
 from collections.abc import AsyncGenerator
@@ -29,6 +30,7 @@ from tests.ledger.members import Member, folder_name, make_members, roster_of
 from tests.sim.clock import START_S
 from tests.sim.disk import SimDisk
 from tests.sim.fabric import NetFaults
+from tests.sim.life import NodeDead
 from tests.sim.net import SimNet
 from tests.sim.world import Program, SimNode, World
 from wire.messages import LeavesAnchored, SubmitLeaves
@@ -136,6 +138,47 @@ async def test_a_witness_that_lost_its_folder_signs_again_only_when_synchronised
         assert SimDisk(made.nodes[3].drive).stat(f"{HOME}/ledger/resync") is None
 
 
+async def test_an_organisation_that_leaves_the_roster_writes_no_more_and_may_come_back(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with consortium() as made:
+        member = made.members[0]
+        await anchored(member, leaf(0))
+        whole = member.roster
+        assert whole is not None
+        member.roster = dataclasses.replace(whole, organisations=whole.organisations[1:])
+        await trio.sleep(5)
+        assert member.ledger.operator is None
+        assert any("ledger-stopped" in line and "left the roster" in line for line in member.said)
+        with pytest.raises(BusyError):
+            await anchored(member, leaf(1))
+        member.roster = whole
+        await trio.sleep(10)
+        assert not (await anchored(member, leaf(1))).pending
+
+
+async def test_a_witness_is_not_synchronised_by_a_minority(autojump_clock: trio.testing.MockClock) -> None:
+    async with consortium() as made:
+        await anchored(made.members[0], leaf(0))
+        await trio.sleep(5)
+        for node in made.nodes[1:]:
+            node.kill()
+        lost, disk = made.members[3], SimDisk(made.nodes[3].drive)
+        disk.unlink(f"{HOME}/ledger/witness/witness")
+        disk.unlink(f"{witness_folder(made.members[0])}/checkpoint")
+        with disk.open(f"{HOME}/ledger/resync", "create"):
+            pass
+        made.nodes[3].start()
+        await trio.sleep(100)
+        assert lost.ledger.witness is None
+        assert lost.ledger.operator is not None
+        assert any("1 of 3" in line for line in lost.said)
+        for node in made.nodes[1:3]:
+            node.start()
+        await trio.sleep(150)
+        assert (await remembered(lost, made.members[0])).startswith(f"{made.members[0].origin}\n1\n".encode())
+
+
 async def remembered(witness: Member, log: Member) -> bytes:
     assert witness.ledger.witness is not None
     return await witness.ledger.witness.latest(log.origin) or b""
@@ -239,7 +282,8 @@ async def test_power_cuts_and_kills_of_whole_peers_make_no_fork(
 
         async def submit_without_end() -> None:
             for number in itertools.count():
-                with contextlib.suppress(MoorageError, AssertionError):
+                # Whoever asks here outlives the peer that is asked.
+                with contextlib.suppress(MoorageError, AssertionError, NodeDead):
                     items = tuple(b"%d of %d" % (each, number) for each in range(1 + number % 5))
                     answer = await anchored(first, *items)
                     if not answer.pending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import pytest
@@ -19,8 +20,9 @@ from anchor.writer import LogWriter
 from client.web import WebClient
 from client.witness import WebWitness
 from core.errors import LedgerError, MalformedError, PeerUnavailableError, WitnessRefusedError
+from core.identity import Role
 from core.ports import HTTP, Address, Connection, Net
-from daemon.ledgerweb import LedgerWeb
+from daemon.ledgerweb import LedgerWeb, is_large
 from daemon.web import WebLimits, WebServer
 from daemon.witnessdesk import WitnessDesk
 from host.clock import RealClock
@@ -39,11 +41,11 @@ SIGNER = Ed25519Signer(ORIGIN, LOG_KEY)
 Asker = Callable[[bytes], Awaitable[bytes]]
 
 
-def nets(kind: str) -> tuple[Net, Net]:
+def nets(kind: str, role: Role) -> tuple[Net, Net]:
     """Of one who listens, and one who asks."""
     now = RealClock().now()
     hospital = make_organisation("Hospital", now=now)
-    people = [hospital.admit(name, now=now) for name in ("listener", "asker")]
+    people = [hospital.admit("listener", now=now), hospital.admit("asker", now=now, role=role)]
     if kind == "real":
         one, other = (TlsNet(who.certificate, who.key, lambda: hospital.issuers, RealClock()) for who in people)
         return one, other
@@ -67,10 +69,14 @@ def ledger_web() -> LedgerWeb:
 
 @contextlib.asynccontextmanager
 async def listening(
-    kind: str, web: Callable[[WebRequest], Awaitable[WebAnswer]], limits: WebLimits | None = None
+    kind: str,
+    web: Callable[[WebRequest], Awaitable[WebAnswer]],
+    limits: WebLimits | None = None,
+    *,
+    role: Role = "peer",
 ) -> AsyncGenerator[tuple[Net, Address]]:
-    listener, asker = nets(kind)
-    server = WebServer(web, limits)
+    listener, asker = nets(kind, role)
+    server = WebServer(web, limits, is_large=is_large)
 
     async def serve(connection: Connection) -> None:
         assert connection.protocol == HTTP
@@ -100,7 +106,7 @@ async def said(net: Net, address: Address, request: bytes) -> bytes:
 
 
 async def ok(request: WebRequest) -> WebAnswer:
-    return WebAnswer(200, f"{request.method} {request.target} {len(request.body)} {request.asker}".encode())
+    return WebAnswer(200, f"{request.method} {request.target} {len(request.body)} {request.asker.name}".encode())
 
 
 @pytest.mark.parametrize("kind", ["real", "simulated"])
@@ -176,6 +182,36 @@ async def test_each_wrong_request_gets_the_status_of_tlog_witness(kind: str) -> 
         kept = await client.get(f"/{HASH}/checkpoint", max_bytes=10**6)
         assert kept.body.startswith(good.rstrip(b"\n").rpartition(b"\n")[0])
         await client.aclose()
+
+
+async def test_only_peers_have_checkpoints_cosigned() -> None:
+    async with listening("simulated", ledger_web().answer, role="client") as (net, address):
+        client = WebClient(net, WebPlace(address, ""))
+        assert (await client.post("/witness/add-checkpoint", add(0, note_of(0)), max_bytes=10**6)).status == 403
+        assert (await client.get(f"/log/{HASH}/checkpoint", max_bytes=10**6)).status == 200
+        await client.aclose()
+
+
+async def test_slow_takers_of_tiles_keep_nobody_from_the_witness(autojump_clock: trio.testing.MockClock) -> None:
+    asked: list[str] = []
+
+    async def slow_for_tiles(request: WebRequest) -> WebAnswer:
+        asked.append(request.target)
+        if "/tile/" in request.target:
+            await trio.sleep_forever()
+        return await ok(request)
+
+    async with listening("simulated", slow_for_tiles) as (net, address), trio.open_nursery() as nursery:
+        for _ in range(20):
+            client = WebClient(net, WebPlace(address, f"/log/{HASH}"))
+            nursery.start_soon(functools.partial(client.get, "/tile/0/000", max_bytes=100, deadline_s=1000))
+        await trio.sleep(10)
+        assert len(asked) == 3, "the rest leaves room for other organisations"
+        client = WebClient(net, WebPlace(address, ""))
+        for path in ("/witness/add-checkpoint", f"/witness/{HASH}/checkpoint", f"/log/{HASH}/checkpoint"):
+            assert (await client.get(path, max_bytes=1000, deadline_s=2)).status == 200
+        await client.aclose()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_witness_that_may_not_sign_answers_503_and_serves_the_log_on() -> None:

@@ -17,6 +17,7 @@ from anchor.cosignature import Cosigner, verifier_of
 from anchor.files import disk_errors, folder_of, read_file, remove_beside, replace_file_durably
 from anchor.merkle import EMPTY_ROOT, PROOF_MAX_HASHES, check_consistency
 from anchor.note import Note, NoteKey, Signature, decode_hash, encode_base64, format_note, parse_note, verify_note
+from anchor.refused import evidence_paths, keep_evidence
 from core.errors import BadSignatureError, CorruptError, LedgerError, MalformedError, WitnessRefusedError
 from core.ports import Disk
 
@@ -135,7 +136,8 @@ class LocalWitness:
             own: the origin of its own organisation's log, of which there may be nothing yet.
 
         Raises:
-            LedgerError: there is nothing of one of the logs, neither here nor elsewhere; two of them, or one and what it remembers, are of two histories.
+            LedgerError: there is nothing of one of the logs, neither here nor elsewhere; or two of them, or one and
+                what it remembers, are of two histories.
         """
         found = cls(disk, folder, cosigners, logs)
         largest: dict[str, tuple[Note, Checkpoint]] = {}
@@ -209,7 +211,7 @@ class LocalWitness:
         if old_size > wanted.size:
             raise WitnessRefusedError(f"witness: old size {old_size} of a checkpoint of {wanted.size}", status=400)
         with disk_errors("witness"), self._held(wanted.origin) as path:
-            for evidence in self._evidence_paths(wanted.origin):
+            for evidence in evidence_paths(origin_folder(self._folder, wanted.origin)):
                 remove_beside(self._disk, evidence)
             self._check_extends(self._latest(wanted.origin), old_size, proof, wanted, checkpoint)
             cosignatures = [cosigner.sign(note.text, time_s=now_s) for cosigner in self._cosigners]
@@ -295,34 +297,6 @@ class LocalWitness:
                 raise CorruptError("proof: from size 0 it must be empty, and so must the tree of size 0")
         except CorruptError as error:
             if latest is not None and wanted.size == seen_size and wanted.root != seen_root:
-                self._keep_evidence(wanted.origin, checkpoint)
+                folder = origin_folder(self._folder, wanted.origin)
+                keep_evidence(self._disk, folder, self._logs[wanted.origin], checkpoint)
             raise WitnessRefusedError(f"witness: {wanted.origin!r} contradicts itself: {error}", status=422) from error
-
-    def _evidence_paths(self, origin: str) -> tuple[str, str]:
-        folder = origin_folder(self._folder, origin)
-        return f"{folder}/refused", f"{folder}/refused-against"
-
-    def _keep_evidence(self, origin: str, checkpoint: bytes) -> None:
-        """The first log-signed checkpoint of the same size and another root, and what is remembered now beside it.
-
-        Nothing else: whoever sends a true checkpoint with a proof that is wrong shows nothing about the log.
-        """
-        path, against = self._evidence_paths(origin)
-        if self._is_fork(origin, read_file(self._disk, path), read_file(self._disk, against)):
-            # Whoever named them may not have lived to sync their names.
-            self._disk.sync_folder(folder_of(path))
-            return
-        remembered = read_file(self._disk, f"{origin_folder(self._folder, origin)}/checkpoint")
-        assert remembered is not None, "it contradicts what is remembered"
-        replace_file_durably(self._disk, against, remembered)
-        replace_file_durably(self._disk, path, checkpoint)
-
-    def _is_fork(self, origin: str, refused: bytes | None, against: bytes | None) -> bool:
-        """Whether two notes, both signed by the log, are of the same size and of two trees."""
-        if refused is None or against is None:
-            return False
-        try:
-            (_, one, _), (_, other, _) = self._read_request(refused), self._read_request(against)
-        except WitnessRefusedError:
-            return False
-        return one.origin == other.origin == origin and one.size == other.size and one.root != other.root

@@ -19,6 +19,7 @@ import trio
 from core.ports import Address, Connection, Ports
 from daemon.eventlog import EventLog
 from daemon.ledger import LedgerPeer
+from daemon.ledgerweb import is_large
 from daemon.operator import Operator
 from daemon.settings import LogSettings
 from daemon.web import WebServer
@@ -94,7 +95,7 @@ async def serve(ports: Ports, member: Member, web: WebServer, rtt_s: float) -> N
         return await answer(request)
 
     answer = web.handler
-    delayed = WebServer(late)
+    delayed = WebServer(late, is_large=is_large)
 
     async def converse(connection: Connection) -> None:
         await delayed.serve_connection(connection)

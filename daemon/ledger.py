@@ -5,35 +5,32 @@ What is wrong with the ledger never keeps the peer from serving shards: it is lo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, Sequence
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Container, Sequence
 
 import trio
 
-from anchor.note import NOTE_MAX_BYTES, Ed25519Signer, NoteKey
+from anchor.note import Ed25519Signer, NoteKey
 from anchor.policy import Policy, parse_policy
 from anchor.roster import Roster
-from anchor.witness import AddCheckpoint, LocalWitness
+from anchor.witness import LocalWitness
 from anchor.writer import LogWriter
 from client.home import Home, LedgerKeys
 from client.ledger import cosigners_of, log_origin
 from client.service import RESYNC_FILE, SERVICE_LOG_FOLDER, SERVICE_WITNESS_FOLDER, check_is_local
-from client.web import WebClient
-from client.witness import LATEST_DEADLINE_S, WebWitness, checkpoint_of
-from core.errors import BusyError, LedgerError, MalformedError, MoorageError, PeerUnavailableError, RefusedError
+from client.witness import WebWitness
+from core.errors import BusyError, LedgerError, MalformedError, MoorageError, RefusedError
 from core.identity import key_from_seed
 from core.ports import Identity, Ports
 from daemon.cosigners import AskedWitness
 from daemon.eventlog import EventLog
 from daemon.ledgerweb import LedgerWeb, is_large
+from daemon.lookback import Told, ask_all
 from daemon.operator import Operator
 from daemon.submitters import Submitters
 from daemon.supervise import supervise
 from daemon.web import WebServer
-from daemon.witnessdesk import WitnessDesk
+from daemon.witnessdesk import OwnWitness, WitnessDesk
 from wire.messages import LeavesAnchored, SubmitLeaves
-from wire.web import parse_url
 
 # How often the roster is looked at; a new one is another object.
 ROSTER_LOOK_S = 2.0
@@ -43,35 +40,6 @@ RESTART_S = 60.0
 LOOK_BACK_S = 1.5
 # A synchronisation is rare, and has to hear from most: it takes as long as this if somebody is down.
 RESYNC_S = 30.0
-ASK_AGAIN_S = 1.0
-
-
-class _Told(NamedTuple):
-    """What was told about a log. ``answered``: so many of the other witnesses that were ``asked`` said yes or no."""
-
-    notes: list[bytes]
-    answered: int
-    asked: int
-
-
-class OwnWitness:
-    """This peer's own, once it may sign."""
-
-    url = "here"
-
-    def __init__(self, peer: LedgerPeer) -> None:
-        self._peer = peer
-
-    async def add_checkpoint(self, request: AddCheckpoint) -> str:
-        return await self._desk().add_checkpoint(request)
-
-    async def latest(self, origin: str) -> bytes | None:
-        return await self._desk().latest(origin)
-
-    def _desk(self) -> WitnessDesk:
-        if self._peer.witness is None:
-            raise PeerUnavailableError("this peer's own witness may not sign now: its log says why")
-        return self._peer.witness
 
 
 class LedgerPeer:
@@ -123,9 +91,11 @@ class LedgerPeer:
 
     async def _follow_roster(self) -> None:
         """Open what is there, and go by the roster of the day. What is wrong is said in the log, and tried again."""
-        while not await self._is_local():
-            await trio.sleep(RESTART_S)
+        local = False
         while True:
+            if not local and not (local := await self._is_local()):
+                await trio.sleep(RESTART_S)
+                continue
             failed = False
             # Each by itself: a witness signs for others while its own log is lost.
             for step in (self._look_at_roster, self._open_witness, self._open_log, self._look_back_once):
@@ -230,7 +200,7 @@ class LedgerPeer:
         found: dict[str, AskedWitness] = {}
         for witness in policy.witnesses:
             if witness.key in ours:
-                found[witness.key.name] = OwnWitness(self)
+                found[witness.key.name] = OwnWitness(lambda: self.witness)
             elif witness.key.name not in found and (remote := self._remote_witness(witness.url)) is not None:
                 found[witness.key.name] = remote
         return list(found.values())
@@ -314,44 +284,15 @@ class LedgerPeer:
         """``daemon.witnessdesk.LookBack``."""
         return (await self._ask_all(origin, LOOK_BACK_S, again=False)).notes
 
-    async def _ask_all(self, origin: str, patience_s: float, *, again: bool) -> _Told:
-        """What the other witnesses remember of a log and what it publishes; ``again``: ask on who does not answer."""
+    async def _ask_all(self, origin: str, patience_s: float, *, again: bool) -> Told:
         policy = self._policies.get(origin)
         if policy is None:
-            return _Told([], 0, 0)
-        found: list[bytes] = []
-        told: set[str] = set()
+            return Told([], 0, 0)
         witnesses = [item for item in self._witnesses_of(policy) if not isinstance(item, OwnWitness)]
-
-        async def take(name: str, ask: Callable[[], Awaitable[bytes | None]]) -> None:
-            while name not in told:
-                try:
-                    data = await ask()
-                except MoorageError:
-                    if not again:
-                        return
-                    await trio.sleep(ASK_AGAIN_S)
-                    continue
-                told.add(name)
-                found.extend([data] if data is not None else [])
-
-        with trio.move_on_after(patience_s):
-            async with trio.open_nursery() as nursery:
-                for witness in witnesses:
-                    nursery.start_soon(take, witness.url, partial(witness.latest, origin))
-                for key in policy.logs:
-                    if key.name == origin and key != self._log_key and (url := policy.log_url(key)):
-                        nursery.start_soon(take, url, partial(self._published, url))
-        return _Told(found, sum(item.url in told for item in witnesses), len(witnesses))
-
-    async def _published(self, url: str) -> bytes | None:
-        client = WebClient(self._ports.net, parse_url(url))
-        try:
-            answer = await client.get("/checkpoint", max_bytes=NOTE_MAX_BYTES, deadline_s=LATEST_DEADLINE_S)
-            return checkpoint_of(url, answer)
-        finally:
-            with trio.CancelScope(shield=True):
-                await client.aclose()
+        logs = [
+            url for key in policy.logs if key.name == origin and key != self._log_key and (url := policy.log_url(key))
+        ]
+        return await ask_all(self._ports.net, origin, witnesses, logs, patience_s=patience_s, again=again)
 
     # --- for those who ask --------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 | request | answer |
 |---|---|
-| POST /witness/add-checkpoint | of a peer: 200 and signature lines, or 400, 403, 404, 409, 422; 503 when it may not sign |
+| POST /witness/add-checkpoint | to peers: 200 and signature lines, or 400, 403, 404, 409, 422; 503: it may not sign |
 | GET /witness/HASH/checkpoint | the newest checkpoint that it cosigned for the log whose origin has this SHA-256 |
 | GET /log/HASH/checkpoint | the checkpoint that a quorum has cosigned |
 | GET /log/HASH/tile/... | a tile or bundle, partial ones behind ``.p/W`` |

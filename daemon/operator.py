@@ -33,6 +33,7 @@ from core.errors import (
 from core.ports import Clock, Threads
 from daemon.cosigners import AskedWitness, Collection, Cosigners
 from daemon.leafqueue import Entry, LeafQueue, OperatorLimits
+from daemon.shown import Shown, wake
 
 # After a failure of the disk, the next attempt.
 DISK_RETRY_S = 1.0
@@ -44,14 +45,6 @@ class Submitted(NamedTuple):
 
     anchored: tuple[Anchored, ...]
     pending: bool
-
-
-class _Shown(NamedTuple):
-    """What is published: a commit, its note, and how many keys have cosigned it."""
-
-    collection: Collection
-    note: bytes
-    keys: int
 
 
 class Operator:
@@ -84,7 +77,7 @@ class Operator:
         self._queue = LeafQueue(self._limits)
         self._step = trio.Event()
         """Set, and replaced, whenever anything has changed."""
-        self._shown: _Shown | None = None
+        self._shown: Shown | None = None
         self._durable: Commit | None = None
         """The newest commit. The writer has none to show while its next one is under way."""
         self._settled_size = -1
@@ -300,7 +293,7 @@ class Operator:
         return shown is not None and best is shown.collection and len(shown.collection.keys) > shown.keys
 
     async def _publish(self, collection: Collection) -> None:
-        shown = _Shown(collection, collection.note(), len(collection.keys))
+        shown = Shown(collection, collection.note(), len(collection.keys))
         try:
             await self._threads.disk(self._show, shown.note)
         except (BadSignatureError, StoreFullError, StoreReadOnlyError) as error:
@@ -322,22 +315,6 @@ class Operator:
         assert self._shown is not None, "only what is published wakes anybody"
         if not entries:
             return
-        commit, note = self._shown.collection.commit, self._shown.note
-        for entry, anchored in zip(entries, await self._prove(commit, note, entries), strict=True):
-            if isinstance(anchored, Anchored):
-                entry.end(anchored)
-            else:
-                entry.end(None, anchored)
+        await wake(self._threads, self._shown, entries, lambda text: self._say(f"log {self.origin!r}: {text}"))
         # Only now: a new roster may have ended this life meanwhile, and the next one has to find them.
         self._queue.forget(entries)
-
-    async def _prove(self, commit: Commit, note: bytes, entries: Sequence[Entry]) -> Sequence[Anchored | LedgerError]:
-        """All at once; after a failure one by one, for an old tile that is damaged is the error of few."""
-        places = [(entry.index, entry.leaf) for entry in entries]
-        try:
-            return await self._threads.disk(commit.prove, note, places)
-        except (LedgerError, StoreReadOnlyError) as error:
-            if len(entries) == 1:
-                self._say(f"log {self.origin!r}: leaf {entries[0].index} is in it and cannot be proved: {error}")
-                return [LedgerError(str(error))]
-        return [result for entry in entries for result in await self._prove(commit, note, [entry])]

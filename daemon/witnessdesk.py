@@ -9,7 +9,7 @@ import trio
 
 from anchor.note import parse_note
 from anchor.witness import AddCheckpoint, LocalWitness, LogKeys, origin_folder
-from core.errors import LedgerError, MalformedError, MoorageError, WitnessRefusedError
+from core.errors import LedgerError, MalformedError, MoorageError, PeerUnavailableError, WitnessRefusedError
 from core.ports import Clock, Threads
 
 LookBack = Callable[[str], Awaitable[Sequence[bytes]]]
@@ -111,6 +111,27 @@ class WitnessDesk:
             self.failure = LedgerError(forgotten)
             self._say(forgotten)
         self._looked_back.add(origin)
+
+
+class OwnWitness:
+    """``daemon.cosigners.AskedWitness``: this peer's own, once it may sign."""
+
+    url = "here"
+
+    def __init__(self, desk: Callable[[], WitnessDesk | None]) -> None:
+        self._desk = desk
+
+    async def add_checkpoint(self, request: AddCheckpoint) -> str:
+        return await self._open().add_checkpoint(request)
+
+    async def latest(self, origin: str) -> bytes | None:
+        return await self._open().latest(origin)
+
+    def _open(self) -> WitnessDesk:
+        desk = self._desk()
+        if desk is None:
+            raise PeerUnavailableError("this peer's own witness may not sign now: its log says why")
+        return desk
 
 
 def _origin_of(checkpoint: bytes) -> str:

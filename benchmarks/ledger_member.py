@@ -34,6 +34,8 @@ TICK_S = 0.005
 LEAF_BYTES = 450
 DRAIN_S = 30.0
 
+OPEN_DEADLINE_S = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -125,7 +127,10 @@ async def main(number: int, plan: Plan) -> None:
 
 
 async def measure(peer: LedgerPeer, plan: Plan) -> None:
-    assert peer.operator is not None, "the log is not open"
+    with trio.fail_after(OPEN_DEADLINE_S):
+        # It listens before its log is open.
+        while peer.operator is None:  # noqa: ASYNC110 - it says so to nobody else
+            await trio.sleep(0.01)
     warm = await load(peer.operator, plan, 0, plan.warm_s)
     print("warm", flush=True)
     own = time.process_time()

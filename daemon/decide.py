@@ -132,7 +132,13 @@ def _plan_extent(seed: bytes, scheme: Scheme, states: Sequence[ShardState], now:
         return RepairPlan((), waiting=tuple(waiting))
     if fewest_shares(states, ()) < scheme.needed:
         return RepairPlan((), beyond=(number,), waiting=tuple(waiting))
-    usable = [one for one in now.candidates if one.peer not in now.unfit and one.peer not in now.given_up]
+    # Where a share stays, its site counts, whatever else is thought of its holder.
+    staying = {*stays.values(), *in_place.values()}
+    usable = [
+        one
+        for one in now.candidates
+        if one.peer in staying or (one.peer not in now.unfit and one.peer not in now.given_up)
+    ]
     homes = replace_holders(seed, scheme, stays | in_place, moving, usable)
     rebuild = Rebuild(
         extent=number,

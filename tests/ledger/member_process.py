@@ -25,6 +25,8 @@ from tests.ledger.members import make_members, roster_of
 
 HOST = "127.0.0.1"
 
+OPEN_DEADLINE_S = 30.0
+
 
 async def main(number: int, folder: str, now: float, ports_of: list[int]) -> None:
     members = make_members(len(ports_of), now=now, host=HOST)
@@ -45,7 +47,10 @@ async def main(number: int, folder: str, now: float, ports_of: list[int]) -> Non
         await nursery.start(ports.net.serve, member.address, serve)
         print("ready", flush=True)
         if number == 0:
-            assert peer.operator is not None, "the log is not open"
+            with trio.fail_after(OPEN_DEADLINE_S):
+                # It listens before its log is open.
+                while peer.operator is None:  # noqa: ASYNC110 - it says so to nobody else
+                    await trio.sleep(0.01)
             await submit_without_end(peer.operator)
         else:
             await trio.sleep_forever()

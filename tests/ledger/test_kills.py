@@ -148,7 +148,7 @@ def check(arena: Arena) -> int:
     for number in range(4):
         path = f"{arena.home(number)}/{SERVICE_WITNESS_FOLDER}/{folder_name(arena.members[0].origin)}"
         data = read_file(disk, f"{path}/checkpoint")
-        assert data is not None
+        assert data is not None, (number, path)
         text = data.decode().split("\n")
         seen = Checkpoint(text[0], int(text[1]), decode_hash(text[2]))
         assert seen.size <= size, "a witness signed what was not durable"

@@ -6,6 +6,7 @@ SECONDS ?= 300
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+EVM := .venv-evm
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # The pyright wheel carries pyright, its companion wheel carries node: nothing is fetched at run time.
@@ -13,7 +14,7 @@ export PYRIGHT_PYTHON_GLOBAL_NODE := 0
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: help demo check test coverage slow slow-tests kills thorough sim soak chaos crash fuzz bench bench-quick clean
+.PHONY: help demo check test coverage slow slow-tests kills thorough evm sim soak chaos crash fuzz bench bench-quick clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -43,7 +44,7 @@ coverage: $(STAMP) ## branch coverage of the fast tests that need no processes
 	$(BIN)/pytest -q -n 2 --dist worksteal -m 'not slow' --ignore tests/integration --cov --cov-report=term:skip-covered
 
 # Parts, so that make --jobs=2 runs them beside one another and beside the simulator.
-slow: slow-tests kills thorough ## real processes under load, a thousand kills, every byte changed: about 40 minutes
+slow: slow-tests kills thorough evm ## real processes under load, a thousand kills, every byte changed: about 40 minutes
 
 slow-tests: $(STAMP)
 	$(BIN)/pytest -q -m slow
@@ -51,8 +52,17 @@ slow-tests: $(STAMP)
 kills: $(STAMP)
 	$(BIN)/python -m tests.chaos kills --kills 1000 --patience 1500
 
+# In an environment of its own: what a chain needs pins releases that nothing else should have to keep to.
+evm: $(EVM)/.installed ## checkpoints on a chain: eth-tester and py-evm in process
+	$(EVM)/bin/pytest -q -m slow tests/chain
+
+$(EVM)/.installed: pyproject.toml
+	@$(PYTHON) -m venv $(EVM)
+	@$(EVM)/bin/python -m pip --disable-pip-version-check --quiet install --editable '.[evm,chain]'
+	@touch $@
+
 thorough: $(STAMP)
-	$(BIN)/pytest -q -n 2 -m 'not slow' --hypothesis-profile thorough tests/core tests/wire tests/anchor tests/dht tests/client
+	$(BIN)/pytest -q -n 2 -m 'hypothesis and not slow' --hypothesis-profile thorough tests/core tests/wire tests/anchor tests/dht tests/client
 
 # CHAOS="kills --kills 1000" plays one scenario for longer; CHAOS=--list names them.
 chaos: $(STAMP) ## the installed wheel killed, starved, cut off from power and from its peers, about 10 minutes
@@ -85,4 +95,4 @@ soak: $(STAMP) ## the same for SOAK_SECONDS (8 hours), failures shortened on the
 	$(BIN)/python -m tests.sim --jobs $(SIM_JOBS) --seconds $(SOAK_SECONDS) --from $$(git rev-parse --short=8 HEAD) --keep-going --minimise $(if $(RECORD),--record $(RECORD))
 
 clean: ## forget the environment, caches and build products
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(EVM) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -88,7 +88,7 @@ class AppendStory:
         assert disk.list_folder(f"{log.folder}/tile/0/000.p") == [], "partial tiles outlived the full one"
 
 
-@pytest.mark.parametrize("least", [leafindex.BLOCK_MIN, 256])
+@pytest.mark.parametrize("least", [pytest.param(leafindex.BLOCK_MIN, marks=pytest.mark.slow), 256])
 def test_a_power_cut_anywhere_in_an_append_keeps_every_promise(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that makes a block of the index of leaves."""
     monkeypatch.setattr(leafindex, "BLOCK_MIN", least)

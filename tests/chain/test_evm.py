@@ -1,4 +1,4 @@
-"""Checkpoints on a chain, in process: eth-tester with py-evm (pip install 'moorage[evm]' eth-tester[py-evm] vyper)."""
+"""Checkpoints on a chain, in process: eth-tester with py-evm (`make evm`)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ quiet = pytest.mark.filterwarnings("ignore")
 def client() -> Any:
     """A chain with two accounts that can pay."""
     for name in ("web3", "eth_tester", "eth"):
-        pytest.importorskip(name, reason=f"no {name} here: pip install web3 'eth-tester[py-evm]' vyper")
+        pytest.importorskip(name, reason=f"no {name} here: `make evm` has it")
     web3 = import_module("web3")
     found = web3.Web3(web3.EthereumTesterProvider())
     for key in (OWNER, STRANGER):

@@ -29,6 +29,7 @@ from erasure.durability_trials import Estimate
 from erasure.scheme import Scheme
 
 # A larger pool places each object on some of its peers only: plan for as many as hold one object.
+PEERS_DEFAULT = 6
 PEERS_MAX = 64
 SAMPLES_MAX = 1_000_000
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15} | {
@@ -63,7 +64,9 @@ def layout_of(arguments: argparse.Namespace) -> Capacities:
     if re.fullmatch(r"[0-9]+(,[0-9]+)*", arguments.sites) is None:
         raise UsageError(f"--sites {arguments.sites!r} is neither a number nor peers per site, such as 4,3,3")
     counts = [int(part) for part in arguments.sites.split(",")]
-    peers = sum(counts) if len(counts) > 1 and arguments.peers is None else arguments.peers or 6
+    peers = arguments.peers
+    if peers is None:
+        peers = sum(counts) if len(counts) > 1 else PEERS_DEFAULT
     if not 2 <= peers <= PEERS_MAX:
         raise UsageError(f"{peers} peers: 2 to {PEERS_MAX} can be planned for")
     here = tuple(counts) if len(counts) > 1 else peers_at_sites(peers, counts[0])

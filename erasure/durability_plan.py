@@ -5,6 +5,7 @@ Defaults and where they come from: docs/durability.md, "Assumptions".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -155,10 +156,15 @@ def outlook(
         loss=durability_closed.yearly(max(rate, first)),
         closed=durability_closed.yearly(rate),
         markov=durability_closed.yearly(markov),
-        trials=sample_losses(stripe, draws, trials) if draws is not None and trials and rate else None,
+        trials=_yearly(sample_losses(stripe, draws, trials)) if draws is not None and trials and rate else None,
         common=durability_closed.yearly(common),
         unreadable=durability_closed.unreadable(stripe, peer_up=hazards.peer_up, site_up=hazards.site_up),
     )
+
+
+def _yearly(losses: Estimate) -> Estimate:
+    """Of a rate the probability within a year, with the error that this has to first order."""
+    return losses._replace(rate=durability_closed.yearly(losses.rate), error=losses.error * math.exp(-losses.rate))
 
 
 def sensible_schemes(peers: Sequence[int], *, overhead_max: float = OVERHEAD_MAX) -> list[Scheme]:

@@ -52,6 +52,7 @@ def test_the_plot_is_svg(tmp_path: Path) -> None:
         (("--loud", "five"), EXIT_USAGE),
         (("--loud", "-1"), EXIT_USAGE),
         (("--loud", "nan"), EXIT_USAGE),
+        (("--peers", "0"), EXIT_USAGE),
         (("--peers", "1"), EXIT_USAGE),
         (("--peers", "6", "--sites", "7"), EXIT_USAGE),
         (("--sites", "3,0"), EXIT_USAGE),

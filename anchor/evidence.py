@@ -46,7 +46,7 @@ class AlarmKind(StrEnum):
     @property
     def passes(self) -> bool:
         """Whether it ends by itself when the log goes on as it should."""
-        return self in (AlarmKind.STALL, AlarmKind.BEHIND, AlarmKind.UNREADABLE)
+        return self in (AlarmKind.STALL, AlarmKind.BEHIND, AlarmKind.BAD_CHECKPOINT, AlarmKind.UNREADABLE)
 
 
 class Prefix(NamedTuple):

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from anchor.checkpoint import Checkpoint, parse_checkpoint
 from anchor.cosignature import verifier_of
 from anchor.files import folder_of, read_file, replace_file, replace_file_durably
-from anchor.note import TYPE_ED25519, Ed25519Signer, Signature, format_note, parse_note, verify_note
+from anchor.note import TYPE_ED25519, Ed25519Signer, NoteKey, Signature, format_note, parse_note, verify_note
 from anchor.policy import parse_policy
 from anchor.stage import Stage, check_growth, encode_stage, grow, overlay, parse_stage
 from anchor.tiles import ReadFile
@@ -36,6 +36,21 @@ class Published(NamedTuple):
 
     note: bytes
     checkpoint: Checkpoint
+
+
+def is_begun_with(disk: Disk, folder: str, key: NoteKey) -> bool | None:
+    """Whether the log of the key's name that lies in ``folder`` is this key's; None: there is none.
+
+    One whose commit record is damaged is nobody's. Raises OSError.
+    """
+    data = read_file(disk, f"{origin_folder(folder, key.name)}/stage")
+    if data is None:
+        return None
+    try:
+        verify_note(parse_note(parse_stage(data).checkpoint), [verifier_of(key)])
+    except (CorruptError, MalformedError, BadSignatureError):
+        return False
+    return True
 
 
 class LogFolder:
@@ -105,15 +120,16 @@ class LogFolder:
         return LogState(stage, checkpoint, signature)
 
     def _write_files(self, stage: Stage) -> None:
-        folders: dict[str, None] = {}
-        for path, data in stage.files.items():
-            folder = folder_of(self._path(path))
-            self._disk.make_folders(folder)
+        for folder, files in by_folder(stage.files).items():
+            self._write_folder(folder, files)
+
+    def _write_folder(self, folder: str, files: Mapping[str, bytes]) -> None:
+        """Files of one folder, all paths inside the log's; durable then."""
+        self._disk.make_folders(self._path(folder))
+        for path, data in files.items():
             replace_file(self._disk, self._path(path), data)
-            folders[folder] = None
-        for folder in folders:
-            self._disk.sync_folder(folder)
-        for path in stage.files:
+        self._disk.sync_folder(self._path(folder))
+        for path in files:
             if "." not in path:
                 self._remove_partials(self._path(path) + ".p")
 
@@ -135,3 +151,11 @@ class LogFolder:
         grown = self._write_stage(Checkpoint(self.origin, old.size + len(leaves), root), files)
         self._write_files(grown.stage)
         return grown
+
+
+def by_folder(files: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:
+    """A stage's files, by the folder that they go into."""
+    found: dict[str, dict[str, bytes]] = {}
+    for path, data in files.items():
+        found.setdefault(folder_of(path), {})[path] = data
+    return found

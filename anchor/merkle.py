@@ -6,9 +6,10 @@ Builders work on a *hash oracle*: ``hash_at(level, index)`` is the hash of the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from core.errors import CorruptError
 
@@ -61,13 +62,8 @@ def _split(first: int, end: int) -> int:
     return first + (1 << (end - first - 1).bit_length() - 1)
 
 
-def inclusion_path(
-    hash_at: HashAt, index: int, size: int, known: dict[tuple[int, int], bytes] | None = None
-) -> tuple[bytes, ...]:
-    """The siblings from leaf ``index`` up to the root of the tree of ``size`` leaves (RFC 6962, section 2.1.1).
-
-    ``known`` remembers siblings from one path to the next of the same tree.
-    """
+def inclusion_path(hash_at: HashAt, index: int, size: int) -> tuple[bytes, ...]:
+    """The siblings from leaf ``index`` up to the root of the tree of ``size`` leaves (RFC 6962, section 2.1.1)."""
     assert 0 <= index < size, "the leaf is not in the tree"
     siblings: list[tuple[int, int]] = []
     first, end = 0, size
@@ -79,12 +75,54 @@ def inclusion_path(
         else:
             siblings.append((first, middle))
             first = middle
-    if known is None:
-        return tuple(subtree_root(hash_at, *sibling) for sibling in reversed(siblings))
-    for sibling in siblings:
-        if sibling not in known:
-            known[sibling] = subtree_root(hash_at, *sibling)
-    return tuple(known[sibling] for sibling in reversed(siblings))
+    return tuple(subtree_root(hash_at, *sibling) for sibling in reversed(siblings))
+
+
+class _Climb(NamedTuple):
+    """The way of several leaves to a root. ``order``: their indices, ascending. ``paths`` is what is found."""
+
+    hash_at: HashAt
+    leaves: Mapping[int, bytes]
+    order: Sequence[int]
+    paths: dict[int, tuple[bytes, ...]]
+
+    def lead(self, first: int, end: int, low: int, high: int, above: tuple[bytes, ...]) -> bytes:
+        """The hash that ``order[low:high]``, all of them of ``first`` to ``end``, lead to there."""
+        if end - first == 1:
+            self.paths[first] = above
+            return self.leaves[first]
+        middle = _split(first, end)
+        cut = bisect_left(self.order, middle, low, high)
+        if cut == high:
+            right = subtree_root(self.hash_at, middle, end)
+            return node_hash(self.lead(first, middle, low, high, (right, *above)), right)
+        left = subtree_root(self.hash_at, first, middle)
+        if cut == low:
+            return node_hash(left, self.lead(middle, end, low, high, (left, *above)))
+        right = subtree_root(self.hash_at, middle, end)
+        if self.lead(first, middle, low, cut, (right, *above)) != left:
+            raise CorruptError(f"proof: leaves {first} to {middle} do not lead to the hash above them")
+        if self.lead(middle, end, cut, high, (left, *above)) != right:
+            raise CorruptError(f"proof: leaves {middle} to {end} do not lead to the hash above them")
+        return node_hash(left, right)
+
+
+def inclusion_paths(
+    hash_at: HashAt, size: int, root: bytes, leaves: Mapping[int, bytes]
+) -> dict[int, tuple[bytes, ...]]:
+    """``inclusion_path`` of each of ``leaves`` (leaf *hashes* by index), checked as ``check_inclusion`` does.
+
+    What paths share is made once and checked once: a node above some of the leaves is what these lead to, and the very
+    sibling of the others. Raises CorruptError unless every leaf leads to ``root``.
+    """
+    order = sorted(leaves)
+    if not order:
+        return {}
+    assert 0 <= order[0] <= order[-1] < size, "the leaves are in the tree"
+    paths: dict[int, tuple[bytes, ...]] = {}
+    if _Climb(hash_at, leaves, order, paths).lead(0, size, 0, len(order), ()) != root:
+        raise CorruptError(f"proof: {len(order)} leaves do not lead to the root of the tree of {size}")
+    return paths
 
 
 def consistency_proof(hash_at: HashAt, old_size: int, new_size: int) -> tuple[bytes, ...]:

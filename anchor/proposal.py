@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from anchor.leaf import escape_name
-from anchor.organisation import Organisation, Roster, with_policies
+from anchor.organisation import Member, Organisation, Roster, with_policies
 from anchor.rosterparts import (
     MEMBERS_MAX,
     check_distinct,
@@ -163,6 +163,21 @@ def _check_origin(pool_name: str, organisation: Organisation) -> None:
         raise RosterError(f"the log of {organisation.name!r} may not be called {origin!r}")
 
 
+def _number_of(origin: str) -> int:
+    return int(origin.rpartition("/")[2])
+
+
+def _check_log_follows(before: Organisation, after: Organisation) -> None:
+    """A log is one key's from its first entry to its end: another key begins the log of a later number."""
+    assert before.member is not None, before.name
+    assert after.member is not None, after.name
+    old, new = before.member, after.member
+    if new.log_origin == old.log_origin and new.log_key != old.log_key:
+        raise RosterError(f"log {old.log_origin!r} cannot get another key: a new key begins the log of the next number")
+    if new.log_origin != old.log_origin and _number_of(new.log_origin) <= _number_of(old.log_origin):
+        raise RosterError(f"log {new.log_origin!r} is not after {old.log_origin!r}: a log does not begin again")
+
+
 def _changed(organisations: list[Organisation], proposal: Proposal) -> list[Organisation]:
     at = next((number for number, item in enumerate(organisations) if item.name == proposal.name), None)
     entry = proposal.organisation
@@ -174,6 +189,7 @@ def _changed(organisations: list[Organisation], proposal: Proposal) -> list[Orga
                 raise RosterError(f"a consortium has at most {MEMBERS_MAX} members")
             return [*organisations, replace(entry, policy="")]
         case Change.REPLACE if at is not None and entry is not None:
+            _check_log_follows(organisations[at], entry)
             organisations[at] = replace(entry, policy="")
             return organisations
         case Change.LEAVE if at is not None:
@@ -216,8 +232,20 @@ def words_of(roster: Roster, proposal: Proposal) -> list[str]:
         member = proposal.organisation.member
         lines.append(f"log {member.log_origin} at {member.log_url}")
         lines.append(f"admin key {member.admin_key.hex()}")
+        lines += _replaced(roster.organisation(proposal.name), member)
     if proposal.reason:
         lines.append(f"reason given: {proposal.reason}")
+    return lines
+
+
+def _replaced(known: Organisation | None, new: Member) -> list[str]:
+    """What those who are asked should hear about a log or a witness that is another one."""
+    old = known.member if known is not None else None
+    lines: list[str] = []
+    if old is not None and old.log_origin != new.log_origin:
+        lines.append(f"log {old.log_origin} ends for good; {new.log_origin} begins empty, with key {new.log_key.hex()}")
+    if old is not None and old.witness_ed25519 != new.witness_ed25519:
+        lines.append(f"witness key {new.witness_ed25519.hex()}, in place of {old.witness_ed25519.hex()}")
     return lines
 
 

@@ -3,7 +3,7 @@
 File: canonical MessagePack of ``{v, object, proof, policy, roster}``, then BLAKE3 of it (32 bytes), so that any
 flipped byte shows. ``proof`` is a c2sp.org/tlog-proof file with the leaf inside, ``policy`` c2sp.org/tlog-policy text,
 ``roster`` the pool's roster file of that day. In a consortium the policy follows from the roster, of which a receipt
-carries a part, and both are packed (version 2). Format: docs/format.md, "Receipt".
+carries a part, and both are packed (versions 2 and 3). Format: docs/format.md, "Receipt".
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from anchor.leaf import ManifestLeaf, parse_leaf
+from anchor.leaps import for_receipt
 from anchor.manifest import parse_manifest
 from anchor.note import parse_note
 from anchor.policy import CheckedCheckpoint, Policy, parse_policy
@@ -20,7 +21,6 @@ from anchor.rosterfile import (
     ROOTS_MAX,
     RosterFile,
     encode_roster_file,
-    for_receipt,
     is_roster_file,
     parse_roster_file,
 )
@@ -33,8 +33,9 @@ from core.limits import RECEIPT_MAX_BYTES, ROSTER_MAX_BYTES
 from core.schema import Fields
 
 RECEIPT_VERSION = 1
-# Of a consortium's receipts.
+# Of a consortium's receipts: with every root of its chain, and with some left out.
 PACKED_VERSION = 2
+LEAPING_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def encode_receipt(receipt: Receipt) -> bytes:
             "roster": receipt.roster,
         }
     else:
-        value = {"v": PACKED_VERSION, "object": receipt.object.raw, **_packed(receipt)}
+        value = {"object": receipt.object.raw, **_packed(receipt)}
     data = encode_checked(value)
     if len(data) > RECEIPT_MAX_BYTES:
         raise UsageError(f"the receipt would take {len(data)} bytes, at most {RECEIPT_MAX_BYTES} are allowed")
@@ -101,10 +102,10 @@ def parse_receipt(data: bytes) -> Receipt:
         raise CorruptError("receipt: its bytes do not match the digest at its end")
     fields = Fields(decode(body, max_bytes=RECEIPT_MAX_BYTES), what="receipt")
     version = fields.integer("v", low=1, high=2**31)
-    if version > PACKED_VERSION:
-        raise NewerVersionError(f"receipt of version {version}; this release knows {PACKED_VERSION}: upgrade moorage")
-    if version == PACKED_VERSION:
-        return _unpacked(fields)
+    if version > LEAPING_VERSION:
+        raise NewerVersionError(f"receipt of version {version}; this release knows {LEAPING_VERSION}: upgrade moorage")
+    if version > RECEIPT_VERSION:
+        return _unpacked(fields, version)
     receipt = Receipt(
         object=ObjectId(fields.exact("object", DIGEST_BYTES)),
         proof=fields.blob("proof", max_bytes=PROOF_MAX_BYTES),
@@ -112,21 +113,29 @@ def parse_receipt(data: bytes) -> Receipt:
         roster=fields.blob("roster", max_bytes=ROSTER_MAX_BYTES),
     )
     fields.end()
+    if is_roster_file(receipt.roster):
+        raise MalformedError("receipt of version 1 with the roster of a consortium")
     return receipt
+
+
+def _version_of(roster: RosterFile) -> int:
+    return PACKED_VERSION if roster.epoch == len(roster.roots) else LEAPING_VERSION
 
 
 def _packed(receipt: Receipt) -> dict[str, Value]:
     """Base64, hexadecimal digits and plain bytes each on their own: together they take an eighth more."""
     roster = parse_roster_file(receipt.roster)
+    version = _version_of(roster)
     return {
+        "v": version,
         "proof": pack_document(receipt.proof),
         "metadata": pack_document(encode([*roster.roots, roster.targets])),
-        "ledger": roster.ledger,
+        "ledger": roster.ledger if version == PACKED_VERSION else pack_document(roster.ledger),
         "witness_keys": list(roster.witness_keys),
     }
 
 
-def _unpacked(fields: Fields) -> Receipt:
+def _unpacked(fields: Fields, version: int) -> Receipt:
     object_id = ObjectId(fields.exact("object", DIGEST_BYTES))
     proof = unpack_document(fields.blob("proof", max_bytes=PROOF_MAX_BYTES), max_bytes=PROOF_MAX_BYTES)
     packed = fields.blob("metadata", max_bytes=ROSTER_MAX_BYTES)
@@ -134,16 +143,19 @@ def _unpacked(fields: Fields) -> Receipt:
     parts = Fields({"metadata": metadata}, what="receipt").byte_strings("metadata", max_items=ROOTS_MAX + 1)
     if len(parts) < 2:
         raise MalformedError("receipt: its roster has no root metadata")
+    ledger = fields.blob("ledger", max_bytes=ROSTER_MAX_BYTES)
     roster = RosterFile(
         roots=parts[:-1],
         targets=parts[-1],
         snapshot=b"",
         timestamp=b"",
-        ledger=fields.blob("ledger", max_bytes=ROSTER_MAX_BYTES),
+        ledger=ledger if version == PACKED_VERSION else unpack_document(ledger, max_bytes=ROSTER_MAX_BYTES),
         witness_keys=fields.byte_strings("witness_keys", max_items=MEMBERS_MAX),
         members=b"",
     )
     fields.end()
+    if version != _version_of(roster):
+        raise MalformedError(f"receipt of version {version} with the roots of another")
     return Receipt(object_id, proof, "", encode_roster_file(roster))
 
 

@@ -127,7 +127,8 @@ def _check_signers(metadata: Metadata, known: Mapping[str, object], what: str) -
 def verify_chain(file: RosterFile, *, now_s: float | None = None) -> None:
     """Every root up to the last, each by its own threshold and the one before; then the rest by the last one's.
 
-    With ``now_s`` one that has expired by then is refused. Root metadata before the last may have expired.
+    A receipt's roster may leave roots out: "the one before" is then the one before in the file (``anchor.leaps``). With
+    ``now_s`` one that has expired by then is refused. Root metadata before the last may have expired.
 
     Raises:
         RosterError: it contradicts itself, was signed by others, or has expired.
@@ -138,10 +139,15 @@ def verify_chain(file: RosterFile, *, now_s: float | None = None) -> None:
         raise MalformedError(f"roster: more than {ROOTS_MAX} versions")
     roster = roster_of(file)
     previous: Root | None = None
-    for version, data in enumerate(file.roots, start=1):
+    for place, data in enumerate(file.roots, start=1):
         metadata = _parsed(data, Root)
         root = cast(Root, metadata.signed)
-        _check_root_form(root, version)
+        if previous is None or file.is_whole:
+            _check_root_form(root, place)
+        elif root.version <= previous.version:
+            raise RosterError(f"roster: root {root.version} comes after root {previous.version}")
+        else:
+            _check_root_form(root, root.version)
         _verify_root(metadata, previous)
         previous = root
     assert previous is not None

@@ -10,8 +10,9 @@
 | ``witness_keys`` | the ML-DSA-44 key of each organisation, of which ``ledger`` has the SHA-256 |
 | ``members`` | how to reach the organisations and seal for them |
 
-A receipt's roster lacks what verifying the receipt takes not: ``members``, ``snapshot``, ``timestamp`` and the keys of
-witnesses that did not cosign are empty.
+A receipt's roster lacks what verifying the receipt takes not (``anchor.leaps``): ``members``, ``snapshot``,
+``timestamp`` and the keys of witnesses that did not cosign are empty, and of ``roots`` it has 1, N and the few between
+that lead from one to the other.
 
 Canonical MessagePack of it, then BLAKE3 of that (32 bytes), so that any flipped byte shows. Nothing here checks a
 signature: ``anchor.rootchain`` does. Format: docs/format.md, "Roster of a consortium".
@@ -20,7 +21,6 @@ signature: ``anchor.rootchain`` does. Format: docs/format.md, "Roster of a conso
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from hashlib import sha256
 from typing import Any, NamedTuple, cast
 
@@ -65,7 +65,8 @@ class RosterFile(NamedTuple):
 
     @property
     def epoch(self) -> int:
-        return len(self.roots)
+        """The last root's version. Raises MalformedError."""
+        return len(self.roots) if self.is_whole else root_version(self.roots[-1])
 
 
 def is_roster_file(data: bytes) -> bool:
@@ -110,19 +111,6 @@ def parse_roster_file(data: bytes) -> RosterFile:
     return file
 
 
-def for_receipt(file: RosterFile, cosigners: Collection[str]) -> RosterFile:
-    """What a receipt carries of a roster: a third of it, and all that verifying takes.
-
-    ``cosigners``: names of the witnesses whose cosignatures the receipt has.
-    """
-    organisations = parse_ledger(file.ledger)[2]
-    keys = [
-        key if item.member is not None and item.member.witness_name in cosigners else b""
-        for key, item in zip(file.witness_keys, organisations, strict=True)
-    ]
-    return file._replace(members=b"", snapshot=b"", timestamp=b"", witness_keys=tuple(keys))
-
-
 def tuf_files(file: RosterFile) -> dict[str, bytes]:
     """The files of a TUF repository by path, with consistent snapshots: any client of TUF verifies them."""
     number = file.epoch
@@ -145,6 +133,15 @@ def _signed(data: bytes, what: str) -> dict[str, Any]:
     if not isinstance(signed, dict):
         raise MalformedError(f"roster: its {what} is not TUF metadata")
     return cast("dict[str, Any]", signed)
+
+
+def root_version(data: bytes) -> int:
+    """What root metadata says its version is. Raises MalformedError."""
+    version = _signed(data, "root metadata").get("version")
+    # True is an int, too.
+    if not isinstance(version, int) or isinstance(version, bool) or not 0 < version <= EPOCH_MAX:
+        raise MalformedError(f"roster: {version!r} is no version of root metadata")
+    return version
 
 
 def canonical_json(signed: dict[str, Any]) -> bytes:
@@ -177,7 +174,7 @@ def roster_of(file: RosterFile) -> Roster:
     """The roster in the file, if its targets are those that its metadata names. Raises MalformedError, CorruptError."""
     name, epoch, organisations = parse_ledger(file.ledger)
     if epoch != file.epoch:
-        raise MalformedError(f"roster of epoch {epoch} with {file.epoch} root metadata")
+        raise MalformedError(f"roster of epoch {epoch} with root metadata of version {file.epoch}")
     targets = _signed(file.targets, "targets metadata")
     named: Any = targets.get("targets")
     parts = {LEDGER_TARGET: file.ledger, MEMBERS_TARGET: file.members}

@@ -132,6 +132,8 @@ class Grown(NamedTuple):
 
     root: bytes
     tree: TileTree
+    proof: tuple[bytes, ...]
+    """That the old tree is its prefix."""
 
 
 def check_growth(read: ReadFile, old_size: int, old_root: bytes, leaves: Sequence[bytes]) -> Grown:
@@ -143,13 +145,14 @@ def check_growth(read: ReadFile, old_size: int, old_root: bytes, leaves: Sequenc
     new_size = old_size + len(leaves)
     tree = TileTree(read, new_size)
     root = subtree_root(tree.hash_at, 0, new_size)
+    proof = consistency_proof(tree.hash_at, old_size, new_size)
     if old_size:
-        check_consistency(old_size, new_size, old_root, root, consistency_proof(tree.hash_at, old_size, new_size))
+        check_consistency(old_size, new_size, old_root, root, proof)
     entries = read_entries(read, new_size, old_size, new_size)
     if entries != list(leaves):
         raise CorruptError("log: the entries to be written are not those that were given")
     _check_tiles(tree, old_size, new_size, entries)
-    return Grown(root, tree)
+    return Grown(root, tree, proof)
 
 
 def _check_tiles(tree: TileTree, old_size: int, new_size: int, entries: Sequence[bytes]) -> None:

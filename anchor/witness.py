@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol, Self, TypeAlias
 from anchor.checkpoint import Checkpoint, parse_checkpoint, parse_decimal
 from anchor.cosignature import Cosigner, verifier_of
 from anchor.files import disk_errors, folder_of, read_file, remove_beside, replace_file_durably
+from anchor.marker import MARKER_FILE, keep_marker, write_marker
 from anchor.merkle import EMPTY_ROOT, PROOF_MAX_HASHES, check_consistency
 from anchor.note import Note, NoteKey, Signature, decode_hash, encode_base64, format_note, parse_note, verify_note
 from anchor.refused import evidence_paths, keep_evidence
@@ -23,7 +24,6 @@ from core.ports import Disk
 
 LogKeys: TypeAlias = Mapping[str, Sequence[NoteKey]]
 
-_MARKER = "witness"
 _LOCK = "lock"
 
 
@@ -89,12 +89,16 @@ class LocalWitness:
         folder: made by ``create``.
         cosigners: all of them sign each checkpoint.
         logs: the logs that it serves, by the origin in their checkpoints.
+        former: other keys that it signed with before; it knows their signatures for its own.
     """
 
-    def __init__(self, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: LogKeys) -> None:
+    def __init__(
+        self, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: LogKeys, former: Sequence[NoteKey] = ()
+    ) -> None:
         self._disk = disk
         self._folder = folder
         self._cosigners = tuple(cosigners)
+        self._former = tuple(former)
         self._logs = {origin: tuple(keys) for origin, keys in logs.items()}
 
     @classmethod
@@ -102,21 +106,25 @@ class LocalWitness:
         """A witness that has seen nothing. Does no harm to one that is there already."""
         with disk_errors("witness"):
             disk.make_folders(folder)
-            if disk.stat(f"{folder}/{_MARKER}") is None:
-                vkeys = "".join(f"{cosigner.key.vkey}\n" for cosigner in cosigners)
-                replace_file_durably(disk, f"{folder}/{_MARKER}", vkeys.encode())
+            if disk.stat(f"{folder}/{MARKER_FILE}") is None:
+                write_marker(disk, f"{folder}/{MARKER_FILE}", cosigners)
         return cls(disk, folder, cosigners, logs)
 
     @classmethod
     def open(cls, disk: Disk, folder: str, cosigners: Sequence[Cosigner], logs: LogKeys) -> Self:
-        """Raises LedgerError when the folder is gone: a witness that forgot must not sign again under its old keys."""
+        """A witness with what it remembers; other ``cosigners`` than before go on from there.
+
+        That they sign from now on is durable before they do, so that an old copy of the folder is known for one by the
+        signatures of each. Raises LedgerError when the folder is gone: a witness that forgot must not sign again.
+        """
         with disk_errors("witness"):
-            if disk.stat(f"{folder}/{_MARKER}") is None:
+            if disk.stat(f"{folder}/{MARKER_FILE}") is None:
                 raise LedgerError(
                     f"no witness in {folder}: one that forgot must not sign again before it is synchronised "
-                    "(docs/ledger/operator.md), or its keys are replaced"
+                    "(docs/ledger/operator.md)"
                 )
-        return cls(disk, folder, cosigners, logs)
+            former = keep_marker(disk, f"{folder}/{MARKER_FILE}", cosigners)
+        return cls(disk, folder, cosigners, logs, former)
 
     @classmethod
     def resync(
@@ -173,7 +181,8 @@ class LocalWitness:
 
     @property
     def keys(self) -> tuple[NoteKey, ...]:
-        return tuple(cosigner.key for cosigner in self._cosigners)
+        """Its own, those of before last."""
+        return (*(cosigner.key for cosigner in self._cosigners), *self._former)
 
     def forgotten(self, origin: str, checkpoints: Sequence[bytes]) -> str | None:
         """What it has forgotten, in words, if one of the checkpoints says so by this witness' own signature.
@@ -277,7 +286,10 @@ class LocalWitness:
             verify_note(note, [verifier_of(key) for key in keys])
             return parse_checkpoint(note.text)
         except (MalformedError, BadSignatureError) as error:
-            raise LedgerError(f"witness: what it remembers of {origin!r} is damaged: {error}") from error
+            raise LedgerError(
+                f"witness: what it remembers of {origin!r} is damaged, or of another log of that name, which had "
+                f"another key and which no second one may follow (docs/ledger/operator.md): {error}"
+            ) from error
 
     def _check_extends(
         self, latest: Checkpoint | None, old_size: int, proof: Sequence[bytes], wanted: Checkpoint, checkpoint: bytes

@@ -20,8 +20,8 @@ from anchor.files import disk_errors, read_file, replace_file
 from anchor.knownleaves import KnownLeaves
 from anchor.leafindex import LeafIndex
 from anchor.log import Anchored
-from anchor.logfolder import LogFolder, LogState
-from anchor.merkle import EMPTY_ROOT, check_inclusion, consistency_proof, inclusion_path, leaf_hash, subtree_root
+from anchor.logfolder import LogFolder, LogState, by_folder
+from anchor.merkle import EMPTY_ROOT, consistency_proof, inclusion_paths, leaf_hash, subtree_root
 from anchor.note import Signature
 from anchor.policy import Policy, parse_policy
 from anchor.stage import check_growth, grow, overlay, take_group
@@ -44,6 +44,10 @@ class Commit(NamedTuple):
     log_signature: Signature
     note: bytes
     tree: TileTree
+    old_size: int
+    """Of the commit before it in this life; its own when there was none."""
+    growth: tuple[bytes, ...]
+    """``consistency(old_size)``: what nearly everybody asks for."""
 
     def consistency(self, old_size: int) -> tuple[bytes, ...]:
         """The proof that the tree of ``old_size`` leaves is a prefix. Blocks on the disk for an old one."""
@@ -57,15 +61,14 @@ class Commit(NamedTuple):
 
     def prove(self, note: bytes, places: Sequence[tuple[int, bytes]]) -> list[Anchored]:
         """Proofs for leaves with their indices under ``note``, this checkpoint as witnesses cosigned it."""
-        size, root = self.checkpoint.size, self.checkpoint.root
-        found: list[Anchored] = []
-        known: dict[tuple[int, int], bytes] = {}
+        hashes: dict[int, bytes] = {}
         with _old_tiles():
             for index, leaf in places:
-                path = inclusion_path(self.tree.hash_at, index, size, known)
-                check_inclusion(index, size, leaf_hash(leaf), path, root)
-                found.append(Anchored(index, leaf, path, note))
-        return found
+                name = leaf_hash(leaf)
+                if hashes.setdefault(index, name) != name:
+                    raise CorruptError(f"two leaves stand at {index}")
+            paths = inclusion_paths(self.tree.hash_at, self.checkpoint.size, self.checkpoint.root, hashes)
+        return [Anchored(index, leaf, paths[index], note) for index, leaf in places]
 
 
 @contextlib.contextmanager
@@ -81,9 +84,9 @@ def _old_tiles() -> Generator[None]:
 class LogWriter(LogFolder):
     """One organisation's log, written by one process only. Only ``create`` and ``open`` make one; ``close`` it.
 
-    Methods block on the disk: call them inside ``Threads.disk``, ``add`` and ``settle`` in turn. They raise
-    LedgerError, StoreFullError or StoreReadOnlyError for the disk; after an error of ``add`` nothing is lost, and
-    ``recover`` says what is committed.
+    Methods block on the disk: call them inside ``Threads.disk``, ``add`` and ``settle`` in turn, one at a time but for
+    ``settle`` of several folders. They raise LedgerError, StoreFullError or StoreReadOnlyError for the disk; after an
+    error of ``add`` nothing is lost, and ``recover`` says what is committed.
     """
 
     def __init__(self, disk: Disk, folder: str, *, key: Ed25519PrivateKey, policy: str) -> None:
@@ -94,8 +97,8 @@ class LogWriter(LogFolder):
         self._known_size = -1
         self._edge: Mapping[str, bytes] = {}
         self._record: FileStat | None = None
-        self._settled = True
-        self._now: LogState | None = None
+        self._unsettled: dict[str, dict[str, bytes]] = {}
+        """Files of the newest commit that are not known to be durable, by folder."""
         self._latest: Commit | None = None
 
     @classmethod
@@ -157,14 +160,14 @@ class LogWriter(LogFolder):
                 if self._known_size not in (-1, state.checkpoint.size):
                     # An add that failed after its commit point.
                     self._known_size = -1
-                self._settled = True
-                self._adopt(state, TileTree(self._reader(state), state.checkpoint.size), state.stage.files)
-                root = subtree_root(self.latest.tree.hash_at, 0, state.checkpoint.size)
-                if root != state.checkpoint.root:
+                self._unsettled = {}
+                size = state.checkpoint.size
+                tree = TileTree(self._reader(state), size)
+                self._adopt(state, tree, state.stage.files, size, ())
+                if subtree_root(tree.hash_at, 0, size) != state.checkpoint.root:
                     raise LedgerError(f"log {self.origin!r}: its tiles do not lead to the root that it signed")
                 if self._known_size < 0:
-                    self._known = KnownLeaves.of(self.latest.tree, state.checkpoint.size)
-                    self._known_size = state.checkpoint.size
+                    self._known, self._known_size = KnownLeaves.of(tree, size), size
             except (CorruptError, MalformedError) as error:
                 raise LedgerError(f"log {self.origin!r}: its right edge is damaged: {error}") from error
         return self.latest
@@ -187,7 +190,7 @@ class LogWriter(LogFolder):
         """
         if any(len(leaf) > LEAF_MAX_BYTES for leaf in leaves):
             raise UsageError(f"log: a leaf has at most {LEAF_MAX_BYTES} bytes")
-        assert self._settled, "the tiles of the last commit are not durable yet"
+        assert not self._unsettled, "the tiles of the last commit are not durable yet"
         with disk_errors("log"):
             by_hash = {leaf_hash(leaf): leaf for leaf in leaves}
             found = self._find(list(by_hash))
@@ -205,13 +208,22 @@ class LogWriter(LogFolder):
         """How many of the leaves one ``add`` may be given."""
         return take_group(leaves, LEAVES_PER_ADD)
 
-    def settle(self) -> None:
-        """Write the tiles of the newest commit, durably. Harmless when they are there."""
-        if not self._settled:
-            assert self._now is not None
-            with disk_errors("log"):
-                self._write_files(self._now.stage)
-            self._settled = True
+    @property
+    def unsettled(self) -> list[str]:
+        """Folders whose files of the newest commit are not known to be durable yet."""
+        return list(self._unsettled)
+
+    def settle(self, folder: str | None = None) -> None:
+        """Write the newest commit's tiles, durably: all, or those of one folder. Harmless when they are there.
+
+        Folders may be settled at the same time in as many threads: a disk syncs several files together sooner than
+        one after the other.
+        """
+        with disk_errors("log"):
+            for each in self.unsettled if folder is None else [folder]:
+                if (files := self._unsettled.get(each)) is not None:
+                    self._write_folder(each, files)
+                    del self._unsettled[each]
 
     def publish(self, note: bytes) -> None:
         """Show a cosigned checkpoint. The caller has checked it; its tiles are durable."""
@@ -242,15 +254,16 @@ class LogWriter(LogFolder):
         # From here on until it is known to be durable, nobody can say what is committed but the disk.
         self._latest = None
         state = self._write_stage(Checkpoint(self.origin, old.size + len(leaves), grown.root), files)
-        self._settled = False
-        self._adopt(state, grown.tree, {**self._edge, **files})
+        self._unsettled = by_folder(files)
+        self._adopt(state, grown.tree, {**self._edge, **files}, old.size, grown.proof)
 
-    def _adopt(self, state: LogState, tree: TileTree, files: Mapping[str, bytes]) -> None:
-        self._now = state
+    def _adopt(
+        self, state: LogState, tree: TileTree, files: Mapping[str, bytes], old_size: int, growth: tuple[bytes, ...]
+    ) -> None:
         self._record = self._disk.stat(self._path("stage"))
         size = state.checkpoint.size
         self._edge = {path: files[path] for path in edge_paths(size) if path in files}
-        self._latest = Commit(state.checkpoint, state.log_signature, state.stage.checkpoint, tree)
+        self._latest = Commit(state.checkpoint, state.log_signature, state.stage.checkpoint, tree, old_size, growth)
 
     def _reader_of(self, files: Mapping[str, bytes]) -> ReadFile:
         return overlay(files, lambda path: read_file(self._disk, self._path(path)))

@@ -157,6 +157,13 @@ class PeerUnavailableError(MoorageError):
     exit_status = EXIT_TRY_AGAIN
 
 
+class PendingError(MoorageError):
+    """Everything is stored, but no quorum of witnesses has cosigned it: nothing is anchored yet. Settle it later."""
+
+    code = "pending"
+    exit_status = EXIT_TRY_AGAIN
+
+
 class PeerRefusedError(MoorageError):
     """A peer does not belong to this pool, or its certificate is expired, unknown or of the wrong kind."""
 

@@ -2,62 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
-from hashlib import sha256
 
 import pytest
 
-from anchor.leaf import manifest_leaf
-from anchor.log import Log
-from anchor.note import Ed25519Signer
+from anchor.leaps import for_receipt
 from anchor.proof import Proof, format_proof, parse_proof
 from anchor.receipt import Receipt, ReceiptStatement, check_receipt, encode_receipt, make_receipt, parse_receipt
-from anchor.roster import Roster, parse_roster
-from anchor.rosterfile import RosterFile, encode_roster_file, for_receipt, parse_roster_file
-from anchor.witness import LocalWitness
-from core.errors import BadSignatureError, CorruptError, MoorageError, ReceiptError
-from core.identity import key_from_seed
-from core.ids import ObjectId, PoolId
-from erasure.scheme import Scheme
-from tests.anchor.consortium import FOUR, NOW_S, YEAR_S, Hospital, version
-from tests.sim.disk import SimDisk
-
-OBJECT = ObjectId(bytes(range(32)))
-
-
-@cache
-def grown() -> RosterFile:
-    """A consortium as they come about: founded by one, joined by one after the other."""
-    file = version(None, FOUR[:1], FOUR[:1])
-    for count in (2, 3, 4):
-        file = version(file, FOUR[:count], FOUR[:count][:3] if count == 4 else FOUR[:count])
-    return file
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """Hospital a's log; all four hospitals witness it."""
-
-    roster_file: bytes
-    roster: Roster
-    proof: bytes
-
-
-def anchored(file: RosterFile, witnesses: list[Hospital], now_s: int = NOW_S) -> Ledger:
-    data = encode_roster_file(file)
-    roster = parse_roster(data)
-    owner = FOUR[0]
-    key = key_from_seed(owner.log_seed)
-    logs = {owner.origin: [Ed25519Signer(owner.origin, key).key]}
-    panel = [LocalWitness.create(SimDisk(), "/witness", item.cosigners(), logs) for item in witnesses]
-    policy = roster.organisations[0].policy
-    log = Log.create(SimDisk(), "/log", key=key, policy=policy, witnesses=panel, now_s=now_s)
-    leaf = manifest_leaf(
-        owner.manifest_key, organisation="a", object_id=OBJECT, size_bytes=9, scheme=Scheme.parse("4+2"), time_s=now_s
-    )
-    (entry,) = log.append([leaf], now_s)
-    return Ledger(data, roster, entry.proof_file())
+from anchor.roster import parse_roster
+from anchor.rosterfile import encode_roster_file, parse_roster_file
+from core.compression import pack_document
+from core.encoding import Value, decode_checked, encode_checked
+from core.errors import BadSignatureError, CorruptError, MalformedError, MoorageError, ReceiptError
+from core.ids import PoolId
+from core.limits import RECEIPT_MAX_BYTES
+from tests.anchor.consortium import FOUR, NOW_S, YEAR_S, founded, version
+from tests.anchor.consortium_receipts import OBJECT, Ledger, aged, anchored, grown, in_a_long_log, panel_of
 
 
 @cache
@@ -78,13 +39,57 @@ def test_a_receipt_of_four_hospitals_with_hybrid_keys_stays_below_16_kib() -> No
     statement = check(data)
     assert (statement.organisation, statement.epoch, statement.origin) == ("a", 4, "consortium.example/a/1")
     assert len(statement.cosigners) == 3
-    # In a log of 131,072 entries the way to the root has 17 hashes.
-    proof = parse_proof(receipt().proof)
-    path = tuple(sha256(bytes([number])).digest() for number in range(17))
-    longer = format_proof(Proof(1, path, proof.checkpoint, proof.extra))
-    longest = encode_receipt(Receipt(OBJECT, longer, "", receipt().roster))
+    longest = in_a_long_log(receipt())
     print(f"receipt: {len(data)} bytes, {len(longest)} in a log of 131,072 entries")
     assert len(longest) < 16 * 1024
+
+
+def test_a_receipt_stays_below_16_kib_after_a_hundred_versions() -> None:
+    made = anchored(aged(100), panel_of(aged(100)))
+    late = make_receipt(OBJECT, made.proof, made.roster_file, made.roster.organisations[0])
+    assert check(encode_receipt(late)).epoch == 100
+    longest = in_a_long_log(late)
+    roots = parse_roster_file(late.roster).roots
+    print(f"receipt at version 100: {len(roots)} roots, {len(longest)} bytes in a log of 131,072 entries")
+    assert len(longest) < 16 * 1024
+
+
+def fields_of(data: bytes) -> dict[str, Value]:
+    value = decode_checked(data, max_bytes=RECEIPT_MAX_BYTES, what="receipt")
+    assert isinstance(value, dict)
+    return value
+
+
+def test_a_receipt_with_every_root_is_read_as_ever() -> None:
+    """As it was written before versions could be left out: version 2, with all the signatures that there are."""
+    file = parse_roster_file(ledger().roster_file)
+    part = parse_roster_file(receipt().roster)
+    whole = encode_roster_file(part._replace(roots=file.roots, targets=file.targets))
+    data = encode_receipt(replace(receipt(), roster=whole))
+    assert fields_of(data)["v"] == 2
+    assert fields_of(encode_receipt(receipt()))["v"] == 3
+    assert encode_receipt(parse_receipt(data)) == data
+    assert check(data) == check(encode_receipt(receipt()))
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_the_version_of_a_receipt_says_whether_roots_are_left_out(version: int) -> None:
+    made = receipt()
+    if version == 3:
+        made = replace(made, roster=encode_roster_file(for_receipt(founded(), [])))
+    value = fields_of(encode_receipt(made))
+    ledger_file = parse_roster_file(made.roster).ledger
+    value["ledger"] = ledger_file if version == 2 else pack_document(ledger_file)
+    with pytest.raises(MalformedError, match="roots of another"):
+        parse_receipt(encode_checked({**value, "v": version}))
+
+
+def test_a_consortiums_receipt_is_written_in_one_way() -> None:
+    """Neither its part of the roster nor the whole of it under the first version, which packs nothing."""
+    for roster_file in (receipt().roster, ledger().roster_file):
+        fields: dict[str, Value] = {"v": 1, "object": OBJECT.raw, "proof": receipt().proof, "policy": ""}
+        with pytest.raises(MalformedError, match="version 1 with the roster of a consortium"):
+            parse_receipt(encode_checked(fields | {"roster": roster_file}))
 
 
 def test_a_receipt_needs_nothing_but_itself_and_the_pin() -> None:
@@ -137,6 +142,6 @@ def test_a_policy_may_not_be_brought_along() -> None:
 
 def test_the_chain_in_a_receipt_is_verified() -> None:
     file = parse_roster_file(receipt().roster)
-    cut = file._replace(roots=(*file.roots[:3], file.roots[2]))
+    cut = file._replace(roots=(file.roots[0], parse_roster_file(ledger().roster_file).roots[2]))
     with pytest.raises(MoorageError):
         check(encode_receipt(Receipt(OBJECT, receipt().proof, "", encode_roster_file(cut))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 from hashlib import sha256
 from typing import Any
 
@@ -133,3 +134,65 @@ def test_a_flipped_bit_in_a_path_is_refused(size: int, data: st.DataObject) -> N
         path[at] = bytes([path[at][0] ^ 1]) + path[at][1:]
         with pytest.raises(CorruptError):
             merkle.check_inclusion(index, size, merkle.leaf_hash(leaves[index]), path, root)
+
+
+@given(st.integers(1, 200), st.data())
+def test_many_paths_at_once_are_those_of_one_at_a_time(size: int, data: st.DataObject) -> None:
+    leaves = leaves_of(size)
+    hash_at, root = oracle(leaves), reference_root(leaves)
+    indices = data.draw(st.sets(st.integers(0, size - 1)))
+    paths = merkle.inclusion_paths(hash_at, size, root, {index: merkle.leaf_hash(leaves[index]) for index in indices})
+    assert paths == {index: merkle.inclusion_path(hash_at, index, size) for index in indices}
+
+
+@given(st.integers(1, 60), st.data())
+def test_of_many_paths_none_is_given_when_one_does_not_lead_to_the_root(size: int, data: st.DataObject) -> None:
+    leaves = leaves_of(size)
+    root = reference_root(leaves)
+    indices = data.draw(st.sets(st.integers(0, size - 1), min_size=1))
+    hashes = {index: merkle.leaf_hash(leaves[index]) for index in indices}
+    wrong = data.draw(st.sampled_from(sorted(indices)))
+    with pytest.raises(CorruptError):
+        merkle.inclusion_paths(oracle(leaves), size, root, hashes | {wrong: merkle.leaf_hash(b"other")})
+    with pytest.raises(CorruptError):
+        merkle.inclusion_paths(oracle(leaves), size, bytes(32), hashes)
+
+
+@given(st.integers(2, 60), st.data())
+def test_of_many_paths_none_is_given_when_a_hash_of_the_tree_is_damaged(size: int, data: st.DataObject) -> None:
+    """What ``check_inclusion`` would refuse in one of the paths is refused in all."""
+    leaves = leaves_of(size)
+    hash_at, root = oracle(leaves), reference_root(leaves)
+    indices = data.draw(st.sets(st.integers(0, size - 1), min_size=1))
+    levels = range((size - 1).bit_length())
+    damaged = data.draw(st.sampled_from([(level, index) for level in levels for index in range(size >> level)]))
+
+    def damaged_at(level: int, index: int) -> bytes:
+        found = hash_at(level, index)
+        return bytes([found[0] ^ 1]) + found[1:] if (level, index) == damaged else found
+
+    def one_by_one() -> bool:
+        for index in indices:
+            path = merkle.inclusion_path(damaged_at, index, size)
+            try:
+                merkle.check_inclusion(index, size, merkle.leaf_hash(leaves[index]), path, root)
+            except CorruptError:
+                return False
+        return True
+
+    expected = one_by_one()
+    try:
+        merkle.inclusion_paths(damaged_at, size, root, {index: merkle.leaf_hash(leaves[index]) for index in indices})
+    except CorruptError:
+        assert not expected
+    else:
+        assert expected
+
+
+def test_paths_of_many_leaves_leave_nothing_for_the_collector() -> None:
+    """A cycle for each group would hold its tree until a collection, which stops an operator for 0.1 s."""
+    leaves = leaves_of(64)
+    hashes = {index: merkle.leaf_hash(leaf) for index, leaf in enumerate(leaves)}
+    gc.collect()
+    merkle.inclusion_paths(oracle(leaves), 64, reference_root(leaves), hashes)
+    assert gc.collect() == 0

@@ -247,7 +247,7 @@ def test_malformed_newer_and_huge_receipts_are_refused() -> None:
         with pytest.raises(MalformedError):
             parse_receipt(with_digest(encode(wrong)))
     with pytest.raises(NewerVersionError):
-        parse_receipt(with_digest(encode({"v": 3, "news": True})))
+        parse_receipt(with_digest(encode({"v": 4, "news": True})))
     with pytest.raises(MalformedError):
         parse_receipt(with_digest(b"x" * 1_000_000))
     with pytest.raises(UsageError):

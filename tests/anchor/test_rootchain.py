@@ -21,6 +21,7 @@ from tuf.api.exceptions import ExpiredMetadataError
 from tuf.ngclient import Updater
 
 from anchor.draft import Ballot, check_ballot, count_ballots, draft_of, sign_draft, tuf_key
+from anchor.leaps import for_receipt
 from anchor.organisation import byzantine_majority, policy_of_member, witnesses_of
 from anchor.policy import parse_policy
 from anchor.rootchain import assemble, check_successor, contents_of_file, verify_chain
@@ -29,7 +30,6 @@ from anchor.rosterfile import (
     RosterFile,
     canonical_json,
     encode_roster_file,
-    for_receipt,
     parse_roster_file,
     pool_of_root,
     roster_of,

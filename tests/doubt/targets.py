@@ -16,16 +16,20 @@ from blake3 import blake3
 
 from anchor.ballots import encode_motion, parse_motion
 from anchor.checkpoint import parse_checkpoint
+from anchor.compact import Edge
 from anchor.leaf import parse_leaf
 from anchor.manifest import _parse_body, sign_manifest
+from anchor.monitor import View, encode_view, parse_view
 from anchor.note import NoteKey, format_note, parse_note
+from anchor.organisation import Organisation
 from anchor.policy import format_policy, parse_policy
 from anchor.proof import format_proof, parse_proof
 from anchor.receipt import encode_receipt, parse_receipt
 from anchor.rootchain import verify_chain
 from anchor.roster import ROSTER_DOMAIN, _body, parse_roster
 from anchor.rosterfile import encode_roster_file
-from anchor.rosterparts import parse_ledger
+from anchor.rosterparts import parse_ledger, parse_members
+from anchor.rules import ObjectState
 from anchor.stage import encode_stage, parse_stage
 from anchor.tiles import pack_entry, parse_bundle
 from anchor.witness import AddCheckpoint, format_add_checkpoint, parse_add_checkpoint
@@ -68,6 +72,7 @@ from erasure.shardfile import (
     scan_shard,
     shard_file_bytes,
 )
+from tests.anchor import test_consortium_receipt
 from tests.anchor import test_receipt as papers
 from tests.anchor.consortium import FOUR, founded, swapped
 from tests.anchor.ledgers import BOTH_KEYS, LOG
@@ -342,6 +347,9 @@ def _read_root(data: bytes) -> bytes:
 def _consortium() -> list[Target]:
     file = founded()
     token = format_token(test_invitation.invitation()).encode()
+    short = encode_receipt(test_consortium_receipt.receipt())
+    said = ObjectState("a", 2, 1, False, (NAME, NAME))
+    view = encode_view(View(b"a note", Edge(3, (NAME, NAME)), {ObjectId(NAME): said}))
     return [
         Target(
             "consortium-roster",
@@ -367,7 +375,26 @@ def _consortium() -> list[Target]:
             (token,),
             fixed=True,
         ),
+        Target("consortium-members", _read_members, (file.members,)),
+        Target("consortium-receipt", lambda data: encode_receipt(parse_receipt(data)), (short,), sealed=True),
+        Target("view", lambda data: encode_view(parse_view(data)), (view,), sealed=True),
+        Target(
+            "view-body",
+            partial(_checked, lambda data: encode_view(parse_view(data))),
+            (view[:-CHECK_BYTES],),
+        ),
     ]
+
+
+@cache
+def _founders() -> tuple[int, list[Organisation]]:
+    _, epoch, organisations = parse_ledger(founded().ledger)
+    return epoch, organisations
+
+
+def _read_members(data: bytes) -> bytes:
+    parse_members(data, *_founders())
+    return data
 
 
 def _sealed_manifest(data: bytes, manifest: bytes) -> bytes:

@@ -11,7 +11,7 @@ from tests.doubt.targets import Target, allowed, targets
 @pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)
 def test_the_corpus_is_parsed_or_refused(target: Target) -> None:
     found = sorted((CORPUS / target.name).glob("*"))
-    assert found, f"no corpus: run `make fuzz TARGET={target.name}`"
+    assert found, f"no corpus: run `python -m tests.doubt.fuzz --keep 12 {target.name}`"
     for path in found:
         allowed(target, path.read_bytes())
 

@@ -8,6 +8,7 @@ near. It prints one line of JSON when the load is over.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
@@ -109,7 +110,7 @@ async def main(number: int, plan: Plan) -> None:
     members = members_of(plan)
     member = members[number]
     issuers = {name: item for each in members for name, item in each.hospital.issuers.items()}
-    ports = real_ports(member.person.certificate, member.person.key, lambda: issuers)
+    ports = real_ports(lambda: member.person.certificate, member.person.key, lambda: issuers)
     folder = f"{plan.folder}/{number}"
     ports.disk.make_folders(folder)
     home = member.home(folder, roster_of(members, hybrid=plan.hybrid))
@@ -128,14 +129,12 @@ async def main(number: int, plan: Plan) -> None:
 
 async def measure(peer: LedgerPeer, plan: Plan) -> None:
     with trio.fail_after(OPEN_DEADLINE_S):
-        # It listens before its log is open.
-        while peer.operator is None:  # noqa: ASYNC110 - it says so to nobody else
-            await trio.sleep(0.01)
-    warm = await load(peer.operator, plan, 0, plan.warm_s)
+        operator = await peer.opened()
+    warm = await load(operator, plan, 0, plan.warm_s)
     print("warm", flush=True)
     own = time.process_time()
     began = time.perf_counter()
-    took = await load(peer.operator, plan, len(warm), plan.seconds)
+    took = await load(operator, plan, len(warm), plan.seconds)
     report = {
         "entries": len(took),
         "seconds": time.perf_counter() - began,
@@ -150,4 +149,6 @@ async def measure(peer: LedgerPeer, plan: Plan) -> None:
 
 
 if __name__ == "__main__":
+    # As ``cli.main`` has it for the daemon.
+    gc.freeze()
     trio.run(main, int(sys.argv[1]), Plan(**json.loads(sys.argv[2])))

@@ -38,7 +38,7 @@ class Papers:
 
     def net(self) -> TlsNet:
         issuers = {ORGANISATION: self.issuer}
-        return TlsNet(self.certificate, key_from_seed(self.seed), lambda: issuers, RealClock())
+        return TlsNet(lambda: self.certificate, key_from_seed(self.seed), lambda: issuers, RealClock())
 
 
 @dataclass(frozen=True, slots=True)

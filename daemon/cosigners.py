@@ -152,9 +152,12 @@ class Cosigners:
         commit = newest.commit
         size = commit.checkpoint.size
         for _ in range(3):
-            proof = await self._threads.disk(commit.consistency, min(seen_size, size))
+            old_size = min(seen_size, size)
+            proof = commit.growth
+            if old_size != commit.old_size:
+                proof = await self._threads.disk(commit.consistency, old_size)
             try:
-                lines = await witness.add_checkpoint(AddCheckpoint(min(seen_size, size), proof, commit.note))
+                lines = await witness.add_checkpoint(AddCheckpoint(old_size, proof, commit.note))
             except WitnessRefusedError as error:
                 if error.status == _CONFLICT and error.witness_size is not None and error.witness_size <= size:
                     seen_size = error.witness_size

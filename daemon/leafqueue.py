@@ -25,9 +25,10 @@ class OperatorLimits:
     unpublished_leaves: int = 100_000
     # Those that came in this life are in memory.
     unpublished_bytes: int = 64 * MIB
-    # A group that came faster than so many a second is followed by a window: the next one is worth its signatures.
-    gather_above_per_s: float = 2000.0
-    gather_s: float = 0.05
+    # Above so many a second commits begin so far apart, that each is worth its signatures and syncs: about as far as
+    # the witnesses' answers keep them anyway.
+    apart_above_per_s: float = 200.0
+    apart_s: float = 0.12
     # The next group is committed when the last is published, or without a quorum after so long, so that what was
     # submitted is durable at least.
     commit_anyway_s: float = 1.0
@@ -39,6 +40,8 @@ class OperatorLimits:
 class Entry:
     """A leaf on its way. ``index`` is -1 until it is committed."""
 
+    name: bytes
+    """The leaf's hash."""
     leaf: bytes
     done: trio.Event = field(default_factory=trio.Event)
     index: int = -1
@@ -81,7 +84,7 @@ class LeafQueue:
             name = leaf_hash(leaf)
             entry = self._queued.get(name) or self._committed.get(name) or self._old.get(name)
             if entry is None:
-                entry = self._queued[name] = Entry(leaf)
+                entry = self._queued[name] = Entry(name, leaf)
                 self._queued_bytes += len(leaf)
             entries.append(entry)
         return entries
@@ -119,9 +122,8 @@ class LeafQueue:
     def forget(self, entries: Iterable[Entry]) -> None:
         """These have ended."""
         for entry in entries:
-            name = leaf_hash(entry.leaf)
-            self._old.pop(name, None)
-            if self._committed.pop(name, None) is not None:
+            self._old.pop(entry.name, None)
+            if self._committed.pop(entry.name, None) is not None:
                 self._committed_bytes -= len(entry.leaf)
 
     def end_all(self, failure: MoorageError) -> None:

@@ -12,8 +12,8 @@ so meets a witness that has seen more, before anything new is signed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf
-from typing import NamedTuple
 
 import trio
 
@@ -25,7 +25,6 @@ from core.errors import (
     BusyError,
     CorruptError,
     LedgerError,
-    PeerUnavailableError,
     StoreFullError,
     StoreReadOnlyError,
     leaves_of,
@@ -33,18 +32,11 @@ from core.errors import (
 from core.ports import Clock, Threads
 from daemon.cosigners import AskedWitness, Collection, Cosigners
 from daemon.leafqueue import Entry, LeafQueue, OperatorLimits
-from daemon.shown import Shown, wake
+from daemon.shown import Shown, Submitted, outcome_of, wake
 
 # After a failure of the disk, the next attempt.
 DISK_RETRY_S = 1.0
 COMMIT_ANYWAY_MAX_S = 30.0
-
-
-class Submitted(NamedTuple):
-    """Leaves with their proofs under one checkpoint. ``pending``: durable, but only the log has signed it so far."""
-
-    anchored: tuple[Anchored, ...]
-    pending: bool
 
 
 class Operator:
@@ -76,7 +68,8 @@ class Operator:
         self._cosigners = self._new_cosigners()
         self._queue = LeafQueue(self._limits)
         self._step = trio.Event()
-        """Set, and replaced, whenever anything has changed."""
+        """Set, and replaced, whenever anything has changed but the queue."""
+        self._entered = trio.Event()
         self._shown: Shown | None = None
         self._durable: Commit | None = None
         """The newest commit. The writer has none to show while its next one is under way."""
@@ -128,25 +121,10 @@ class Operator:
         entries = self._enter(leaves)
         with trio.move_on_after(patience_s):
             for entry in entries:
-                await entry.done.wait()
-        failure = next((entry.failure for entry in entries if entry.failure is not None), None)
-        if failure is not None:
-            raise failure
-        anchored = [entry.anchored for entry in entries if entry.anchored is not None]
-        if len(anchored) == len(entries):
-            if len({item.checkpoint for item in anchored}) == 1:
-                return Submitted(tuple(anchored), pending=False)
-            assert self._shown is not None, "something was published"
-            commit, note = self._shown.collection.commit, self._shown.note
-        elif any(entry.index < 0 for entry in entries):
-            raise PeerUnavailableError(
-                f"log {self.origin!r}: no quorum of its witnesses answers, so nothing new is signed: try again"
-            )
-        else:
-            assert self._durable is not None, "an entry with an index is committed"
-            commit, note = self._durable, self._durable.note
-        places = [(entry.index, entry.leaf) for entry in entries]
-        return Submitted(tuple(await self._threads.disk(commit.prove, note, places)), len(anchored) < len(entries))
+                # To wait for what has come already costs a round of the event loop each.
+                if not entry.done.is_set():
+                    await entry.done.wait()
+        return await outcome_of(self._threads, entries, self._shown, self._durable, self.origin)
 
     def _enter(self, leaves: Sequence[bytes]) -> list[Entry]:
         if self.failure is not None:
@@ -155,7 +133,7 @@ class Operator:
         if self._shown is not None and self.committed_size - self.published_size > self._limits.unpublished_leaves:
             raise BusyError(f"log {self.origin!r}: {self._limits.unpublished_leaves} leaves wait for a quorum")
         entries = self._queue.enter(leaves)
-        self._step_on()
+        self._entered.set()
         return entries
 
     # --- life ---------------------------------------------------------------------------------
@@ -221,7 +199,8 @@ class Operator:
         first_s = anyway_s = self._limits.commit_anyway_s
         while True:
             while not len(self._queue):
-                await self._step.wait()
+                self._entered = trio.Event()
+                await self._entered.wait()
             await self._commit_group()
             with trio.move_on_after(anyway_s) as patience:
                 while self.published_size < self.committed_size:
@@ -230,8 +209,8 @@ class Operator:
 
     async def _commit_group(self) -> None:
         since_s = trio.current_time() - self._commit_began_s
-        if len(self._queue) > self._limits.gather_above_per_s * since_s:
-            await trio.sleep(self._limits.gather_s)
+        if len(self._queue) > self._limits.apart_above_per_s * since_s:
+            await trio.sleep_until(self._commit_began_s + self._limits.apart_s)
         self._commit_began_s = trio.current_time()
         group = self._queue.group(self._writer.take)
         try:
@@ -254,7 +233,9 @@ class Operator:
         if commit.checkpoint.size > self.committed_size:
             self._durable = commit
             self._cosigners.offer(commit)
-        await self._persist(self._writer.settle)
+        async with trio.open_nursery() as nursery:
+            for folder in self._writer.unsettled:
+                nursery.start_soon(self._persist, partial(self._writer.settle, folder))
         self._settled_size = self.committed_size
         self._step_on()
 

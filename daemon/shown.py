@@ -1,4 +1,4 @@
-"""What a log has published, and the proofs of those who wait for it."""
+"""What a log has published, and what those are told who wait for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from anchor.log import Anchored
-from core.errors import LedgerError, StoreReadOnlyError
+from anchor.writer import Commit
+from core.errors import LedgerError, PeerUnavailableError, StoreReadOnlyError
 from core.ports import Threads
 from daemon.cosigners import Collection
 from daemon.leafqueue import Entry
@@ -18,6 +19,41 @@ class Shown(NamedTuple):
     collection: Collection
     note: bytes
     keys: int
+
+
+class Submitted(NamedTuple):
+    """Leaves with their proofs under one checkpoint. ``pending``: durable, but only the log has signed it so far."""
+
+    anchored: tuple[Anchored, ...]
+    pending: bool
+
+
+async def outcome_of(
+    threads: Threads, entries: Sequence[Entry], shown: Shown | None, durable: Commit | None, origin: str
+) -> Submitted:
+    """What became of the entries in their submitter's time. Raises what ``daemon.operator.Operator.submit_all`` does.
+
+    Args:
+        durable: the newest commit.
+    """
+    failure = next((entry.failure for entry in entries if entry.failure is not None), None)
+    if failure is not None:
+        raise failure
+    anchored = [entry.anchored for entry in entries if entry.anchored is not None]
+    if len(anchored) == len(entries):
+        if len({item.checkpoint for item in anchored}) == 1:
+            return Submitted(tuple(anchored), pending=False)
+        assert shown is not None, "something was published"
+        commit, note = shown.collection.commit, shown.note
+    elif any(entry.index < 0 for entry in entries):
+        raise PeerUnavailableError(
+            f"log {origin!r}: no quorum of its witnesses answers, so nothing new is signed: try again"
+        )
+    else:
+        assert durable is not None, "an entry with an index is committed"
+        commit, note = durable, durable.note
+    places = [(entry.index, entry.leaf) for entry in entries]
+    return Submitted(tuple(await threads.disk(commit.prove, note, places)), len(anchored) < len(entries))
 
 
 async def wake(threads: Threads, shown: Shown, entries: Sequence[Entry], say: Callable[[str], None]) -> None:

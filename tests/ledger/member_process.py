@@ -34,7 +34,7 @@ async def main(number: int, folder: str, now: float, ports_of: list[int]) -> Non
         each.address = Address(HOST, port)
     member = members[number]
     issuers = {name: item for each in members for name, item in each.hospital.issuers.items()}
-    ports = real_ports(member.person.certificate, member.person.key, lambda: issuers)
+    ports = real_ports(lambda: member.person.certificate, member.person.key, lambda: issuers)
     home = member.home(folder, roster_of(members, hybrid=False))
     log = EventLog(LogSettings(), ports.clock, lambda line: print(line, file=sys.stderr), peer=member.name)
     peer = LedgerPeer(ports, home, member.keys, lambda: home.roster, log)
@@ -48,10 +48,8 @@ async def main(number: int, folder: str, now: float, ports_of: list[int]) -> Non
         print("ready", flush=True)
         if number == 0:
             with trio.fail_after(OPEN_DEADLINE_S):
-                # It listens before its log is open.
-                while peer.operator is None:  # noqa: ASYNC110 - it says so to nobody else
-                    await trio.sleep(0.01)
-            await submit_without_end(peer.operator)
+                operator = await peer.opened()
+            await submit_without_end(operator)
         else:
             await trio.sleep_forever()
 

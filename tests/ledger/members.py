@@ -36,7 +36,7 @@ class Member:
     said: list[str] = field(default_factory=list[str])
     peer: LedgerPeer | None = None
     roster: Roster | None = None
-    """As it goes by it; may be replaced while it runs."""
+    """As it goes by it; may be replaced while it runs, and is kept when it is started again."""
 
     @property
     def name(self) -> str:
@@ -69,7 +69,7 @@ class Member:
         """Serve and operate until cancelled."""
         home = self.home(folder, roster_file)
         log = EventLog(LogSettings(), ports.clock, self.said.append, peer=self.name)
-        self.roster = home.roster
+        self.roster = self.roster or home.roster
         self.peer = LedgerPeer(ports, home, self.keys, lambda: self.roster or home.roster, log)
         async with trio.open_nursery() as nursery:
             web = await nursery.start(self.peer.run)

@@ -6,6 +6,7 @@ import dataclasses
 import random
 import re
 from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import pytest
 import trio
@@ -42,6 +43,9 @@ from tests.ledger.consortium import NearWitness, check, create_log, near_witness
 from tests.sim.disk import SimDisk
 from tests.sim.drive import SimDrive
 from tests.sim.threads import SimThreads
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 @pytest.fixture
@@ -80,6 +84,62 @@ async def test_many_at_once_share_a_commit(disk: SimDisk, autojump_clock: trio.t
     assert {item.leaf for item in found} == set(leaves(0, 300))
     assert {item.index for item in found} == set(range(300))
     assert max(len(witness.asked) for witness in witnesses) < 8
+
+
+async def test_under_load_commits_are_apart_and_a_lone_leaf_is_not_made_to_wait(
+    disk: SimDisk, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Each commit costs signatures and syncs, however few leaves it has."""
+    witnesses = near_witnesses()
+    limits = OperatorLimits()
+    took: list[float] = []
+    async with running(disk, witnesses, limits=limits) as operator:
+
+        async def one(number: int) -> None:
+            began = trio.current_time()
+            await operator.submit(leaf(number))
+            took.append(trio.current_time() - began)
+
+        await one(0)
+        took.clear()
+        for number in range(1, 10):
+            await one(number)
+            await trio.sleep(0.05)
+        assert max(took) < 0.04
+        took.clear()
+        asked = len(witnesses[0].asked)
+        async with trio.open_nursery() as nursery:
+            for number in range(10, 2010):
+                nursery.start_soon(one, number)
+                await trio.sleep(0.001)
+        assert len(witnesses[0].asked) - asked <= 2 + 2 / limits.apart_s
+        assert max(took) < limits.apart_s + 0.06
+
+
+class CountedThreads(SimThreads):
+    """Counts disk jobs that run at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__(chance=random.Random(1))
+        self.running = self.most = 0
+
+    async def disk(self, job: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            return await super().disk(job, *args)
+        finally:
+            self.running -= 1
+
+
+async def test_a_commits_tiles_are_synced_at_the_same_time(
+    disk: SimDisk, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A disk syncs several files together sooner than one after the other."""
+    threads = CountedThreads()
+    async with running(disk, near_witnesses(), threads=threads) as operator:
+        assert not (await operator.submit_all(leaves(0, 700), 20)).pending
+    assert threads.most >= 4
 
 
 async def test_below_the_quorum_nothing_is_shown_and_leaves_are_durable(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
 import pytest
 import trio
@@ -32,7 +32,7 @@ from tests.ledger.consortium import NowClock
 from tests.sim.disk import SimDisk
 from tests.sim.fabric import SimFabric
 from tests.sim.net import Fabric, SimNet
-from tests.sim.people import make_organisation
+from tests.sim.people import Person, make_organisation
 from tests.sim.threads import SimThreads
 from wire.web import WEB_BODY_MAX_BYTES, WebAnswer, WebPlace, WebRequest, parse_url
 
@@ -41,13 +41,17 @@ SIGNER = Ed25519Signer(ORIGIN, LOG_KEY)
 Asker = Callable[[bytes], Awaitable[bytes]]
 
 
+def real_net(person: Person, issuers: Mapping[str, bytes]) -> TlsNet:
+    return TlsNet(lambda: person.certificate, person.key, lambda: issuers, RealClock())
+
+
 def nets(kind: str, role: Role) -> tuple[Net, Net]:
     """Of one who listens, and one who asks."""
     now = RealClock().now()
     hospital = make_organisation("Hospital", now=now)
     people = [hospital.admit("listener", now=now), hospital.admit("asker", now=now, role=role)]
     if kind == "real":
-        one, other = (TlsNet(who.certificate, who.key, lambda: hospital.issuers, RealClock()) for who in people)
+        one, other = (real_net(who, hospital.issuers) for who in people)
         return one, other
     fabric: Fabric = SimFabric(1)
     return SimNet(fabric, "listener", people[0].identity), SimNet(fabric, "asker", people[1].identity)

@@ -59,6 +59,47 @@ def test_its_files_are_those_of_the_embedded_log_byte_for_byte() -> None:
     assert files(disk, writer.folder) == files(disk, log.folder)
 
 
+def test_folders_may_be_settled_one_by_one_in_any_order() -> None:
+    disk, other = SimDisk(), SimDisk()
+    writer, whole = create(disk), create(other)
+    size = 0
+    for step in (3, 252, 600):
+        group = leaves(size, size + step)
+        append(whole, group)
+        writer.add(group)
+        for folder in sorted(writer.unsettled, reverse=True):
+            with pytest.raises(AssertionError, match="not durable yet"):
+                writer.add([b"too soon"])
+            writer.settle(folder)
+            writer.settle(folder)
+        size += step
+        assert writer.unsettled == []
+    assert files(disk, writer.folder) == files(other, whole.folder)
+
+
+def test_a_commit_knows_the_proof_that_it_extends_the_one_before() -> None:
+    disk = SimDisk()
+    writer = create(disk)
+    for first, end in ((0, 3), (3, 300), (300, 301)):
+        append(writer, leaves(first, end))
+        commit = writer.latest
+        assert commit.old_size == first
+        assert commit.growth == commit.consistency(first)
+    writer.close()
+    commit = reopen(disk).latest
+    assert (commit.old_size, commit.growth) == (301, ())
+
+
+def test_two_leaves_are_not_proved_at_one_place() -> None:
+    writer = create(SimDisk())
+    append(writer, leaves(0, 3))
+    commit = writer.latest
+    assert len(commit.prove(commit.note, [(1, leaf(1)), (1, leaf(1))])) == 2
+    for places in ([(1, leaf(1)), (1, leaf(2))], [(1, leaf(2)), (1, leaf(1))]):
+        with pytest.raises(LedgerError, match="damaged"):
+            commit.prove(commit.note, places)
+
+
 def test_either_opens_what_the_other_wrote() -> None:
     disk = SimDisk()
     writer = create(disk, ALONE)

@@ -21,7 +21,7 @@ YOUNG_COLLECTIONS = 1000
 def open_home(folder: str) -> tuple[Home, Ports]:
     """Raises HomeError, PeerRefusedError (its own certificate has expired)."""
     home = read_home(folder)
-    return home, real_ports(home.identity.certificate, home.tls_key, lambda: home.roster.issuers)
+    return home, real_ports(lambda: home.certificate, home.tls_key, lambda: home.roster.issuers)
 
 
 def collect_seldom() -> None:

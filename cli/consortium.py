@@ -20,10 +20,11 @@ from cli.output import print_json, print_lines
 from cli.pool import pool_peers, start_peers
 from client.adminkey import sign_once
 from client.bootstrap import BOOTSTRAP_FILE, parse_address, parse_addresses
+from client.certificates import read_issuing
 from client.home import Home
 from client.invitation import format_token, invite, parse_token
 from client.joining import Applicant, Joined
-from client.member import MemberMaker, MemberPlan, read_issuer_key
+from client.member import MemberMaker, MemberPlan
 from core.durable import read_file
 from core.encoding import Value, decode, encode
 from core.errors import EXIT_OK, HomeError, UsageError
@@ -47,6 +48,10 @@ def run_consortium(arguments: argparse.Namespace) -> int:
             return run_invite(arguments)
         case "join":
             return run_join(arguments)
+        case "add-peer":
+            from cli.add_peer import run_add_peer
+
+            return run_add_peer(arguments)
         case _:
             from cli.consortium_votes import run_vote
 
@@ -63,6 +68,7 @@ def _plan(arguments: argparse.Namespace, pool_name: str) -> MemberPlan:
         address=parse_address(arguments.advertise) if arguments.advertise else listen,
         peers=arguments.peers,
         scheme=arguments.scheme or "",
+        log_number=max(1, getattr(arguments, "log_number", 1)),
     )
 
 
@@ -121,9 +127,10 @@ def run_invite(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--hours {arguments.hours}: an invitation is valid for up to {INVITATION_HOURS_MAX} hours")
     disk = RealDisk(private=True)
     organisation = home.identity.organisation
+    issuing = read_issuing(disk, home.folder, home.roster, organisation)
     invitation = invite(
-        read_issuer_key(disk, home.folder, organisation),
-        home.roster.issuers[organisation],
+        issuing.key,
+        issuing.certificate,
         pool=home.roster.pool,
         pool_name=home.roster.pool_name,
         organisation=organisation,
@@ -170,7 +177,7 @@ def run_join(arguments: argparse.Namespace) -> int:
     if organisation.name != plan.organisation:
         raise HomeError(f"{folder} holds the keys of {organisation.name}, not of {plan.organisation}")
     issuers = {invitation.organisation: invitation.issuer}
-    ports = real_ports(invitation.certificate, key_from_seed(invitation.seed), lambda: issuers)
+    ports = real_ports(lambda: invitation.certificate, key_from_seed(invitation.seed), lambda: issuers)
     applicant = Applicant(ports, invitation, maker.homes[0], entry, organisation, _teller(arguments))
     joined = trio.run(_join_within, applicant, arguments.wait)
     doors = [door for door in joined.roster.seeds if door != plan.address]

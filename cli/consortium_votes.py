@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,8 +19,6 @@ from anchor.rosterfile import parse_roster_file
 from cli.clients import open_home
 from cli.output import print_json, print_lines
 from client.adminkey import (
-    ADMIN_FILE,
-    NEXT_ADMIN_FILE,
     keep_proposed,
     kept_proposed,
     sign_once,
@@ -28,13 +26,11 @@ from client.adminkey import (
 )
 from client.assembly import Assembly
 from client.context import Client, open_client
-from client.home import Home, read_home_file
-from core.durable import write_file
+from client.home import Home
+from client.rotation import with_new_admin_key, with_new_log, with_new_witness
 from core.encoding import Value
 from core.errors import EXIT_OK, MoorageError, RefusedError, UsageError
-from core.identity import key_from_seed, public_bytes
 from core.ports import Ports
-from core.sealing import KEY_BYTES
 
 LIFE_S = 365 * 86400
 
@@ -197,7 +193,7 @@ async def _proposal(arguments: argparse.Namespace, client: Client) -> Proposal:
             change, name = Change.RENEW, ""
         case _:
             change = Change.REPLACE
-            entry = await client.ports.threads.disk(_with_new_key, client)
+            entry = await client.ports.threads.disk(_with_new_key, arguments, client)
     return Proposal(
         base=home.roster.epoch,
         contents=contents_of_file(parse_roster_file(home.roster_file)),
@@ -210,21 +206,14 @@ async def _proposal(arguments: argparse.Namespace, client: Client) -> Proposal:
     )
 
 
-def _with_new_key(client: Client) -> Organisation:
-    """Our entry with another admin key, which is made here if it was not before. Blocks."""
-    home, disk = client.home, client.ports.disk
-    known = home.roster.organisation(home.identity.organisation)
-    if known is None or known.member is None:
-        raise RefusedError(f"{home.identity.organisation} is not on the roster")
-    path = home.path(NEXT_ADMIN_FILE)
-    if disk.stat(path) is not None:
-        made = key_from_seed(read_home_file(disk, home.folder, NEXT_ADMIN_FILE, exact_bytes=KEY_BYTES))
-        if public_bytes(made) == known.member.admin_key:
-            # It counts already: an earlier rotation is over.
-            disk.rename(path, home.path(ADMIN_FILE))
-            disk.sync_folder(home.path("keys"))
-    if disk.stat(path) is None:
-        token = client.ports.chance.token
-        write_file(disk, path, token(KEY_BYTES), token=token(4).hex())
-    key = key_from_seed(read_home_file(disk, home.folder, NEXT_ADMIN_FILE, exact_bytes=KEY_BYTES))
-    return replace(known, policy="", member=replace(known.member, admin_key=public_bytes(key)))
+def _with_new_key(arguments: argparse.Namespace, client: Client) -> Organisation:
+    """Our entry with another key, which is made here if it was not before. Blocks."""
+    home, disk, token = client.home, client.ports.disk, client.ports.chance.token
+    peer_home = os.path.abspath(arguments.peer_home or os.path.join(os.path.dirname(home.folder), "peer-1"))
+    match arguments.key:
+        case "witness":
+            return with_new_witness(disk, home, peer_home, token)
+        case "log":
+            return with_new_log(disk, home, peer_home, token)
+        case _:
+            return with_new_admin_key(disk, home, token)

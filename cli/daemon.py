@@ -14,8 +14,10 @@ from cli.owner import end_with, owner_of
 from client.home import SETTINGS_FILE, Home, read_home_file
 from core.errors import EXIT_OK
 from core.ports import Ports
+from daemon.certificate import CertificateKeeper
 from daemon.node import PID_FILE, open_node
 from daemon.settings import Settings, parse_settings
+from daemon.supervise import supervise
 from host.disk import RealDisk
 
 
@@ -39,6 +41,9 @@ async def _run_until_signal(ports: Ports, home: Home, settings: Settings) -> Non
             # The lock is ours now, so the number is not that of another daemon.
             await node.write_state(PID_FILE, f"{os.getpid()}\n")
             async with trio.open_nursery() as nursery:
+                assert node.dht is not None, "it is open"
+                keeper = CertificateKeeper(ports, home, node.log, node.dht.announce_soon)
+                nursery.start_soon(supervise, "certificate", keeper.run, node.log)
                 if owner is not None:
                     nursery.start_soon(end_with, owner)
                 async for _ in signals:

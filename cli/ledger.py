@@ -146,7 +146,7 @@ def _trust(arguments: argparse.Namespace, origin: str) -> Trust:
     elif getattr(arguments, "roster", None):
         found = trust_in_roster(parse_roster(read_small(arguments.roster)), origin)
     elif os.path.exists(os.path.join(arguments.home, ROSTER_FILE)):
-        found = trust_in_home(read_home(arguments.home), origin)
+        found = trust_in_home(RealDisk(private=True), read_home(arguments.home), origin)
     if found is None:
         raise no_trust(origin)
     return found

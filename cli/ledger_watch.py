@@ -6,6 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -15,10 +17,12 @@ from anchor.evidence import Evidence
 from anchor.note import NOTE_MAX_BYTES
 from anchor.policy import parse_policy
 from anchor.roster import Roster, parse_roster
+from cli.clients import open_home
 from cli.homes import read_home
 from cli.ledger import read_small
 from cli.ledger_words import time_text
 from cli.output import print_json, print_lines
+from client.context import open_client
 from client.evidence import MonitorState
 from client.home import ROSTER_FILE, Home
 from client.logs import CHECKPOINT_FILE, home_log, origin_of_note
@@ -31,18 +35,24 @@ from core.errors import (
     EXIT_OK,
     EXIT_TRY_AGAIN,
     BusyError,
+    MalformedError,
+    MoorageError,
     PeerUnavailableError,
     SourceError,
     UsageError,
 )
+from core.ports import Address
 from host.chance import RealChance
 from host.clock import RealClock
 from host.disk import RealDisk
 from host.httptiles import HttpClient, HttpTiles
 from host.ports import real_ports
 from host.threads import RealThreads
+from wire.web import parse_url
 
 STATE_FOLDER = "state/monitor"
+# Without an answer the home's own roster has to do.
+FOLLOW_DEADLINE_S = 10.0
 _SCHEMES = ("http://", "https://")
 
 
@@ -71,7 +81,7 @@ class _Setting(NamedTuple):
         elif self.roster is not None:
             found = trust_in_roster(self.roster, origin)
         if found is None and self.home is not None and not self.policy:
-            found = trust_in_home(self.home, origin)
+            found = trust_in_home(self.disk, self.home, origin)
         if found is None:
             raise no_trust(origin)
         return found
@@ -114,9 +124,11 @@ def _setting(arguments: argparse.Namespace, disk: RealDisk) -> _Setting:
 async def _watch(arguments: argparse.Namespace, disk: RealDisk, state: MonitorState) -> int:
     watcher = Watcher(state, RealThreads(), RealClock())
     while True:
+        if _has_home(arguments) and not (arguments.roster or arguments.policy):
+            await _follow_roster(arguments.home)
         setting = _setting(arguments, disk)
         places = [_Place(source, "") for source in arguments.sources] or _places_of_roster(setting)
-        looks = [await _look(watcher, setting, place) for place in places]
+        looks = [await _look(watcher, state, setting, place) for place in places]
         standing = [Alarm(*item) for item in state.standing()]
         new = {alarm.folder for look in looks for alarm in look.alarms}
         _print(arguments, looks, standing, new)
@@ -127,12 +139,32 @@ async def _watch(arguments: argparse.Namespace, disk: RealDisk, state: MonitorSt
         await trio.sleep(arguments.every_seconds)
 
 
-async def _look(watcher: Watcher, setting: _Setting, place: _Place) -> Look:
+async def _follow_roster(folder: str) -> None:
+    """Take the roster of the day: what logs publish by it may be too little or unknown by an earlier one."""
+    home, ports = open_home(folder)
+    if not home.roster.is_consortium:
+        return
+    with trio.move_on_after(FOLLOW_DEADLINE_S), suppress(MoorageError):
+        async with open_client(ports, home) as client:
+            await client.find_peers()
+
+
+async def _look(watcher: Watcher, state: MonitorState, setting: _Setting, place: _Place) -> Look:
     try:
         target = await _target(setting, place)
     except PeerUnavailableError as error:
         return Look(place.origin, place.source, 0, 0, 0, (), (), str(error))
-    return await watcher.look(target)
+    look = await watcher.look(target)
+    return replace(look, notes=(*look.notes, *_ended(state, look.origin)))
+
+
+def _ended(state: MonitorState, origin: str) -> list[str]:
+    """What was seen of the log that this one follows: nobody writes to it any more."""
+    name, _, number = origin.rpartition("/")
+    if not number.isdecimal() or int(number) < 2:
+        return []
+    before = f"{name}/{int(number) - 1}"
+    return [f"it follows {before}, which ended; {state.view(before).edge.size} entries of that were seen here"]
 
 
 # --- what to look at --------------------------------------------------------------------------
@@ -166,20 +198,29 @@ def _places_of_roster(setting: _Setting) -> list[_Place]:
 
 
 def _is_members(setting: _Setting, source: str) -> bool:
-    """Whether it is behind a URL that the home's own roster has: members speak to members only."""
-    if setting.home is None:
+    """Whether a server of the home's own roster has it: members speak to members only."""
+    if setting.home is None or _server_of(source) is None:
         return False
     policies = [parse_policy(organisation.policy) for organisation in setting.home.roster.organisations]
-    urls = {policy.log_url(key) for policy in policies for key in policy.logs}
-    urls |= {witness.url for policy in policies for witness in policy.witnesses}
-    return any(source == url or source.startswith(f"{url.rstrip('/')}/") for url in urls if url)
+    urls = [policy.log_url(key) for policy in policies for key in policy.logs]
+    urls += [witness.url for policy in policies for witness in policy.witnesses]
+    # Not the whole URL: a log that ended is served beside the one that followed it.
+    return _server_of(source) in [_server_of(url) for url in urls if url]
+
+
+def _server_of(url: str) -> Address | None:
+    """None for what is no https URL."""
+    try:
+        return parse_url(url).address
+    except MalformedError:
+        return None
 
 
 def open_source(setting: _Setting, source: str) -> TileSource:
     """A folder, another member's ledger peer, or any web server. Raises UsageError, SourceError."""
     if setting.home is not None and _is_members(setting, source):
         home = setting.home
-        net = real_ports(home.identity.certificate, home.tls_key, lambda: home.roster.issuers).net
+        net = real_ports(lambda: home.certificate, home.tls_key, lambda: home.roster.issuers).net
         return MemberTiles(net, source)
     if source.startswith(_SCHEMES):
         return HttpTiles(HttpClient(source))

@@ -59,6 +59,7 @@ _COMMANDS = {
     "ledger": "cli.ledger:run_ledger",
     "consortium": "cli.consortium:run_consortium",
     "roster": "cli.roster:run_roster",
+    "certificate": "cli.certificate:run_certificate",
 }
 
 

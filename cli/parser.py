@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeAlias
 
-from cli.consortium_parser import add_consortium_commands
+from cli.consortium_parser import add_certificate_commands, add_consortium_commands, add_peer_options
 from core.errors import UsageError
 
 HOME_VARIABLE = "MOORAGE_HOME"
@@ -80,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_plan(add)
     _add_ledger(add)
     add_consortium_commands(add, _common, _Parser)
+    add_certificate_commands(add, _common, _Parser)
     return parser
 
 
@@ -92,15 +93,21 @@ def _add_pool_commands(add: _Add) -> None:
         ("up", "make the pool if need be, start its daemons, return when all answer"),
         ("status", "say which daemons run"),
         ("down", "stop all daemons"),
+        ("add-peer", "make another peer in the pool's folder, and start it"),
     ):
         action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
         _common(action, top=False)
         action.add_argument("--dir", metavar="DIR", required=True, help="the pool's folder")
         if name == "up":
-            action.add_argument("--peers", type=int, default=6, metavar="N", help="how many peers (default 6)")
+            action.add_argument(
+                "--peers", type=int, metavar="N", help="how many peers (default: those that are there, else 6)"
+            )
             action.add_argument("--sites", type=int, metavar="S", help="how many sites (default: as the scheme needs)")
             action.add_argument("--scheme", metavar="K+M", default="4+2", help="the client's scheme (default 4+2)")
             action.add_argument("--name", default="pool.example", help="the pool's name (default pool.example)")
+        if name == "add-peer":
+            action.add_argument("--organisation", metavar="NAME", help="whose (default: the one with the fewest)")
+            add_peer_options(action, listen_required=False)
     add("daemon", "run this home's peer in the foreground")
 
 
@@ -122,7 +129,9 @@ def _add_object_commands(add: _Add) -> None:
     listing = add("ls", "list the catalogue, or an object's files")
     _object(listing, optional=True)
     receipt = add("receipt", "print an object's receipt: a proof that needs no network, no home and no peer")
-    _object(receipt)
+    _object(receipt, optional=True)
+    receipt.add_argument("--settle", action="store_true", help="instead: anchor what is pending; status 75: not all")
+    receipt.add_argument("--forget", action="store_true", help="instead: give up what is pending; holders remove it")
     receipt.add_argument("--bundle", metavar="FILE.zip", help="write all that a court needs into one zip file instead")
     receipt.add_argument("--tsa", metavar="URL", help="with --bundle: have an RFC 3161 authority stamp the checkpoint")
     receipt.add_argument("--tsa-certificates", metavar="FILE", help="PEM of the authority's chain, put into the bundle")
@@ -187,7 +196,7 @@ def _add_plan(add: _Add) -> None:
 
 
 def _add_ledger(add: _Add) -> None:
-    anchor = add("anchor", "put any file's salted digest into the home's own log, and write its proof beside it")
+    anchor = add("anchor", "put any file's salted digest into the organisation's log, and write its proof beside it")
     anchor.add_argument("files", metavar="FILE", nargs="+")
     anchor.add_argument("--to", metavar="PROOF", help="write the proof here (default: FILE.tlog-proof)")
     ledger = add("ledger", "look at the ledger: show, prove, verify, export, watch, stamp, chain")

@@ -19,6 +19,7 @@ from cli.homes import read_home
 from cli.output import print_json, print_lines
 from client.bootstrap import BOOTSTRAP_FILE
 from client.context import open_client
+from client.home import NO_ROSTER, ROSTER_FILE
 from client.provision import Provisioner, is_pool_made
 from core.durable import write_file
 from core.encoding import Value
@@ -35,6 +36,7 @@ UP_DEADLINE_S = 30.0
 # A daemon drains for up to ten seconds; what still runs then is killed.
 DOWN_DEADLINE_S = 12.0
 POLL_S = 0.05
+PEERS = 6
 LOG_FILE = "daemon.log"
 LOG_TAIL_BYTES = 2000
 
@@ -62,6 +64,10 @@ class PoolPeer:
 def run_pool(arguments: argparse.Namespace) -> int:
     folder = os.path.abspath(arguments.dir)
     match arguments.action:
+        case "add-peer":
+            from cli.add_peer import run_add_peer
+
+            return run_add_peer(arguments)
         case "up":
             peers = pool_up(
                 folder,
@@ -91,18 +97,23 @@ def sites_for(scheme: Scheme, peers: int) -> int:
     return min(peers, max(3, -(-scheme.total // scheme.spare)))
 
 
-def pool_up(folder: str, *, peers: int, sites: int | None, scheme: Scheme, name: str) -> list[PoolPeer]:
+def pool_up(folder: str, *, peers: int | None, sites: int | None, scheme: Scheme, name: str) -> list[PoolPeer]:
     """Make the pool if need be, start what does not run, return when all answer.
+
+    ``peers`` None: PEERS of them in a new pool, and as many as there are in one that is there.
 
     Raises UsageError, HomeError, NotEnoughPeersError (with the end of the log of a daemon that did not start).
     """
     disk = RealDisk(private=True)
     client_home = os.path.join(folder, "client")
     if not is_pool_made(disk, folder):
-        _make_pool(disk, folder, peers, sites, scheme, name)
+        _make_pool(disk, folder, PEERS if peers is None else peers, sites, scheme, name)
     homes = _peer_homes(folder)
-    if len(homes) != peers:
-        raise UsageError(f"{folder} holds a pool of {len(homes)} peers, not {peers}: say --peers {len(homes)}")
+    if peers is not None and len(homes) != peers:
+        raise UsageError(
+            f"{folder} holds a pool of {len(homes)} peers, not {peers}: leave --peers out to start it; "
+            f"`moorage pool add-peer --dir {folder}` adds one"
+        )
     deadline = time.monotonic() + UP_DEADLINE_S
     # The first one that runs introduces the others to each other.
     started = [_start(homes[0])]
@@ -119,14 +130,23 @@ def pool_up(folder: str, *, peers: int, sites: int | None, scheme: Scheme, name:
 
 def start_peers(folder: str) -> list[PoolPeer]:
     """Start what does not run of an organisation's peers, and return when each listens. Raises HomeError."""
+    _start_all(_peer_homes(folder))
+    return pool_peers(folder)
+
+
+def start_one(home: str) -> None:
+    """Start one peer's daemon, and return when it listens. Raises HomeError."""
+    _start_all([home])
+
+
+def _start_all(homes: Sequence[str]) -> None:
     deadline = time.monotonic() + UP_DEADLINE_S
-    started = [(home, _start(home)) for home in _peer_homes(folder)]
+    started = [(home, _start(home)) for home in homes]
     for home, process in started:
         _wait_for_address(home, process, deadline)
     # A daemon knocks at the others between saying where it listens and saying its number.
     while any(running_pid(home) is None for home, _ in started) and time.monotonic() < deadline:
         time.sleep(POLL_S)
-    return pool_peers(folder)
 
 
 def _write_bootstrap(disk: RealDisk, home: str, addresses: Sequence[str]) -> None:
@@ -142,12 +162,17 @@ def _make_pool(disk: RealDisk, folder: str, peers: int, sites: int | None, schem
 
 def _peer_homes(folder: str) -> list[str]:
     try:
-        names = [name for name in os.listdir(folder) if name.startswith("peer-") and name[5:].isdigit()]
+        names = [name for name in os.listdir(folder) if name.startswith("peer-") and name[5:].isdecimal()]
     except OSError as error:
         raise HomeError(f"{folder} is no pool's folder: {error.strerror}; make one with `moorage pool up`") from error
-    if not names:
+    found = [os.path.join(folder, name) for name in sorted(names, key=lambda name: int(name[5:]))]
+    homes = [home for home in found if os.path.lexists(os.path.join(home, ROSTER_FILE))]
+    for home in found:
+        if home not in homes:
+            print(f"moorage: {home} is left out: {NO_ROSTER}", file=sys.stderr)
+    if not homes:
         raise HomeError(f"{folder} holds no peers: make a pool with `moorage pool up --dir {folder}`")
-    return [os.path.join(folder, name) for name in sorted(names, key=lambda name: int(name[5:]))]
+    return homes
 
 
 def _read_text(path: str) -> str:
@@ -168,13 +193,14 @@ def running_pid(home: str) -> int | None:
 
 def pool_peers(folder: str) -> list[PoolPeer]:
     """Every peer of the pool in ``folder``. Raises HomeError."""
-    peers: list[PoolPeer] = []
-    for folder_of_peer in _peer_homes(folder):
-        home = read_home(folder_of_peer)
-        pid = running_pid(folder_of_peer)
-        address = _read_text(home.path(ADDRESS_FILE)) if pid is not None else ""
-        peers.append(PoolPeer(home.identity.name, folder_of_peer, home.identity.site, address, pid))
-    return peers
+    return [peer_at(home) for home in _peer_homes(folder)]
+
+
+def peer_at(folder: str) -> PoolPeer:
+    """The peer whose home this is. Raises HomeError."""
+    home, pid = read_home(folder), running_pid(folder)
+    address = _read_text(home.path(ADDRESS_FILE)) if pid is not None else ""
+    return PoolPeer(home.identity.name, folder, home.identity.site, address, pid)
 
 
 def launcher() -> list[str]:

@@ -13,6 +13,7 @@ from cli.output import TerminalProgress, print_json, print_lines, size_text
 from client.context import open_client
 from client.home import SETTINGS_FILE, Home, read_home_file
 from client.put import PutResult, put
+from client.settle import settle_in_passing
 from core.encoding import Value
 from core.errors import EXIT_OK, SettingsError
 from core.ports import Identity
@@ -75,6 +76,7 @@ async def _put(arguments: argparse.Namespace) -> tuple[PutResult, dict[bytes, st
                 allow_degraded=arguments.allow_degraded,
                 progress=progress,
             )
+            await settle_in_passing(client, progress.note)
             names = {record.identity.peer.raw: _name_of(record.identity, home) for record in client.dht.known_peers()}
             return result, names
     finally:

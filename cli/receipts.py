@@ -12,13 +12,19 @@ import trio
 from blake3 import blake3
 
 from cli.clients import client_of
+from cli.homes import read_home
 from cli.output import print_json, print_lines
+from client.memory import ClientMemory
+from client.pending import check_pending_document, find_pending
 from client.receipts import CheckedDocument, check_document, differences, make_document
+from client.unfinished import UnfinishedPuts
 from core.encoding import Value
 from core.errors import EXIT_INTEGRITY, EXIT_OK, ReceiptError, SourceError, UsageError
 from core.ids import PoolId
 from core.limits import MIB
 from core.listing import Entry, Kind, RelativePath
+from host.chance import RealChance
+from host.disk import RealDisk
 from host.tree import FileTree
 
 # For people; --json lists all.
@@ -26,6 +32,28 @@ DIFFERENCES_SHOWN = 20
 
 
 def run_receipt(arguments: argparse.Namespace) -> int:
+    extra = arguments.bundle or arguments.tsa or arguments.tsa_certificates
+    if (arguments.object is None) != arguments.settle or (arguments.settle and (extra or arguments.forget)):
+        raise UsageError("receipt: give an object, or --settle alone")
+    if arguments.forget and extra:
+        raise UsageError("receipt: --forget prints nothing to bundle or stamp")
+    if arguments.settle:
+        # Loaded here, as below: hardly anything is ever pending.
+        from cli.pending import run_settle
+
+        return run_settle(arguments)
+    home = read_home(arguments.home)
+    disk, chance = RealDisk(private=True), RealChance()
+    notes = UnfinishedPuts(disk, home, chance)
+    unfinished = find_pending(ClientMemory(disk, home, chance), notes, arguments.object)
+    if arguments.forget:
+        from cli.pending import forget
+
+        return forget(notes, unfinished, arguments)
+    if unfinished is not None:
+        from cli.pending import print_pending
+
+        return print_pending(unfinished, bundle=bool(arguments.bundle))
     if arguments.bundle:
         # Loaded here, not above: most receipts are no bundles.
         from cli.bundle import write_bundle
@@ -45,6 +73,11 @@ async def _document(arguments: argparse.Namespace) -> str:
 def run_check_receipt(arguments: argparse.Namespace) -> int:
     """Raises the error that makes a receipt invalid: its exit status is 4."""
     data, pool = _read(arguments.file), PoolId.parse(arguments.pool) if arguments.pool else None
+    pending = check_pending_document(data, pinned_pool=pool)
+    if pending is not None:
+        from cli.pending import print_checked
+
+        return print_checked(pending, as_json=arguments.json, against=arguments.against)
     stamped: dict[str, Value] = {}
     if data.startswith(b"PK"):
         from cli.bundle import read_bundle
@@ -79,6 +112,7 @@ def _value(checked: CheckedDocument) -> dict[str, Value]:
     statement = checked.statement
     return {
         "object": str(statement.object),
+        "state": "anchored",
         "origin": statement.origin,
         "index": statement.index,
         "tree_size": statement.tree_size,

@@ -15,8 +15,10 @@ import trio
 from cli.care import finding_line
 from cli.clients import client_of, open_home
 from cli.output import print_json, print_lines, size_text
-from client.home import Home
-from client.ledger import open_log, origin_of
+from client.certificates import DAY_S, ISSUER_WARNING_DAYS, WARNING_DAYS
+from client.home import Home, LedgerKeys
+from client.ledger import open_log, organisation_origin, origin_of
+from client.servicekeys import identity_of, missing_keys
 from client.status import EVENTS_MAX, PeerView, PoolStatus, newest_events, pool_status, view_peers
 from core.encoding import Value
 from core.errors import EXIT_OK, EXIT_PARTIAL, MoorageError, UsageError
@@ -24,9 +26,6 @@ from core.identity import certificate_end_s
 from daemon.journal import Event
 
 LIBRARIES = ("trio", "zfec", "blake3", "msgpack", "kademlia", "cryptography")
-DAY_S = 86_400
-# Time enough to have a new one issued.
-CERTIFICATE_WARNING_DAYS = 30
 
 
 def run_status(arguments: argparse.Namespace) -> int:
@@ -197,15 +196,38 @@ def _check_home(folder: str) -> list[Check]:
         return [Check("home", False, str(error))]
     identity = home.identity
     who = f"{identity.role} {identity.name} of {identity.organisation} at {identity.site}, pool {home.roster.pool_name}"
-    checks = [Check("home", True, f"{home.folder}: {who}"), _check_certificate(home)]
+    checks = [Check("home", True, f"{home.folder}: {who}"), _check_certificate(home), _check_issuer(home)]
     try:
         count = open_log(ports.disk, home).size()
         checks.append(Check("ledger", True, f"{origin_of(home)}, {count} entries"))
     except MoorageError as error:
         checks.append(Check("ledger", False, str(error)))
+    if home.service is not None:
+        checks.append(check_service(home, home.service))
     return checks
 
 
+def check_service(home: Home, keys: LedgerKeys) -> Check:
+    """Whether a ledger peer signs with the keys that the roster has."""
+    me = identity_of(organisation_origin(home.roster, home.identity.organisation), keys)
+    words = missing_keys(home.roster, me).words(me.origin)
+    return Check("ledger-keys", not words, words or f"those of {me.origin} on the roster")
+
+
 def _check_certificate(home: Home) -> Check:
-    days = (certificate_end_s(home.identity.certificate) - time.time()) / DAY_S
-    return Check("certificate", days > CERTIFICATE_WARNING_DAYS, f"valid for {days:.0f} more days")
+    days = (certificate_end_s(home.certificate) - time.time()) / DAY_S
+    if days > WARNING_DAYS:
+        return Check("certificate", True, f"valid for {days:.0f} more days")
+    whose = f"where {home.identity.organisation} has its issuing key"
+    return Check("certificate", False, f"ends in {days:.0f} days: `moorage certificate renew` {whose}")
+
+
+def _check_issuer(home: Home) -> Check:
+    organisation = home.identity.organisation
+    days = (certificate_end_s(home.roster.issuers[organisation]) - time.time()) / DAY_S
+    words = f"the issuer's certificate of {organisation} ends in {days:.0f} days"
+    if days > ISSUER_WARNING_DAYS:
+        return Check("issuer", True, words)
+    return Check(
+        "issuer", False, f"{words}, and no peer of it is believed then: plan another pool, or its joining anew"
+    )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from anchor.evidence import ALARM_FILE, EVIDENCE_MAX_BYTES, Evidence, parse_evidence
 from anchor.monitor import VIEW_MAX_BYTES, View, encode_view, parse_view
 from anchor.witness import origin_folder
-from core.durable import read_file, write_file
+from core.durable import read_file, remove_parts, write_file
 from core.errors import LedgerError, MalformedError
 from core.ports import Chance, Disk
 
@@ -58,14 +58,24 @@ class MonitorState:
 
     def keep(self, origin: str, view: View) -> None:
         """Durably; evidence of what is wrong in it comes first."""
-        write_file(self._disk, self._view_path(origin), encode_view(view), token=self._chance.token(4).hex())
+        path = self._view_path(origin)
+        self._disk.make_folders(posixpath.dirname(path))
+        remove_parts(self._disk, posixpath.dirname(path))
+        write_file(self._disk, path, encode_view(view), token=self._chance.token(4).hex())
 
     def raise_alarm(self, evidence: Evidence) -> str:
         """Keep evidence durably; its folder. The same misdeed has one folder, however often it is seen."""
-        folder = posixpath.join(self.folder, EVIDENCE_FOLDER, evidence.name)
+        base = posixpath.join(self.folder, EVIDENCE_FOLDER)
+        folder = posixpath.join(base, evidence.name)
         if self._disk.stat(posixpath.join(folder, ALARM_FILE)) is None:
+            self._disk.make_folders(folder)
+            remove_parts(self._disk, folder)
             for name, data in evidence.files().items():
                 write_file(self._disk, posixpath.join(folder, name), data, token=self._chance.token(4).hex())
+        else:
+            # Whoever wrote it may have died before its names were durable, and the view is to go beyond it.
+            for known in (folder, base, self.folder):
+                self._disk.sync_folder(known)
         return folder
 
     def standing(self) -> list[tuple[str, Evidence]]:

@@ -12,19 +12,18 @@ from anchor.manifest import Extent
 from client.challenge import Challenger, Target
 from client.context import Client
 from client.health import Status
+from client.holding import ask_holders
 from client.memory import StoredExtent
 from client.placer import Placer
 from client.progress import Progress
 from client.source import Plain
 from client.tasks import open_crew
 from client.upload import CodedExtent, code_extent, upload_extent
-from core.errors import MoorageError, NotEnoughPeersError, PeerRefusedError, PeerUnavailableError, ProtocolError
+from core.errors import NotEnoughPeersError, PeerRefusedError, PeerUnavailableError
 from core.ids import PeerId, ShardRoot
-from core.limits import ROOTS_PER_REQUEST_MAX
 from erasure.codec import share_bytes
 from erasure.scheme import Scheme
 from erasure.shardfile import shard_file_bytes
-from wire.messages import Have, Held
 
 # Every round that does not finish loses at least one peer for this put.
 ROUNDS_MAX = 16
@@ -104,30 +103,12 @@ class ExtentStorer:
         An upload of long ago, found again by this put, may have been taken for abandoned meanwhile. False when some
         are gone, or a holder failed: ``lost_shares`` then names them.
         """
-        wanted: dict[PeerId, list[ShardRoot]] = {}
-        for item in extents:
-            for root, peer in zip(item.stored.roots, item.stored.holders, strict=True):
-                wanted.setdefault(peer, []).append(root)
-        unsure: list[PeerId] = []
-        self._vanished.clear()
-
-        async def ask(peer: PeerId, roots: Sequence[ShardRoot]) -> None:
-            try:
-                for at in range(0, len(roots), ROOTS_PER_REQUEST_MAX):
-                    part = tuple(roots[at : at + ROOTS_PER_REQUEST_MAX])
-                    answer = await self._client.peers.request(peer, Have(part))
-                    flags = answer.flags if isinstance(answer, Held) else ()
-                    if len(flags) != len(part):
-                        raise ProtocolError(f"peer {peer.short} answered something else than what it holds")
-                    self._vanished.update((root, peer) for root, held in zip(part, flags, strict=True) if not held)
-            except MoorageError as error:
-                self._placer.fail(peer, error)
-                unsure.append(peer)
-
-        async with open_crew() as crew:
-            for peer, roots in wanted.items():
-                crew.start_soon(ask, peer, roots)
-        return not unsure and not self._vanished
+        shards = [pair for item in extents for pair in zip(item.stored.roots, item.stored.holders, strict=True)]
+        found = await ask_holders(self._client.peers, shards)
+        self._vanished = found.gone
+        for peer, error in found.failed.items():
+            self._placer.fail(peer, error)
+        return found.is_complete
 
     async def rehome(self, plain: Plain, done: DoneExtent, group: int) -> DoneExtent:
         """Store the lost shares of an extent again, at other peers where their holder failed; let go of it.

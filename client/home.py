@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os.path
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from anchor.roster import Roster, read_roster
+from anchor.rosterfile import is_roster_file
 from core.errors import HomeError, MoorageError
-from core.identity import key_from_seed, public_bytes, read_certificate
+from core.identity import certificate_of_pem, key_from_seed, public_bytes, read_certificate
 from core.limits import MIB
 from core.ports import Clock, Disk, Identity
 from core.sealing import KEY_BYTES, SEALING_SEED_BYTES, sealing_public_key
@@ -30,9 +30,20 @@ WITNESS_FILE = "keys/witness.seed"
 # Of a ledger peer: it runs its organisation's log and is a witness for the others'.
 SERVICE_LOG_FILE = "keys/ledger-log.seed"
 SERVICE_WITNESS_FILE = "keys/ledger-witness.seed"
+# Made by `rotate-key`; they take the place of those above when the roster names them.
+NEXT_SERVICE_LOG_FILE = "keys/ledger-log-next.seed"
+NEXT_SERVICE_WITNESS_FILE = "keys/ledger-witness-next.seed"
 # Where commands and the daemon write files before these get their names; see ``core.durable.clear_workshop``.
 WORKSHOP_FOLDER = "state/parts"
 FILE_MAX_BYTES = 4 * MIB
+NEW_CERTIFICATE = (
+    'restore it, or have `moorage certificate renew` make another (docs/operations.md, "A certificate is lost")'
+)
+# Of a folder beside homes. Whoever makes a home writes its roster last.
+NO_ROSTER = (
+    "it has no roster: a join that waits, or what is left of an add-peer that was cut off, which holds nothing yet "
+    "and may be deleted; if it was a peer, put its roster back, that of any home of the pool"
+)
 SOFTWARE = f"moorage/{VERSION}"
 
 
@@ -79,11 +90,21 @@ class HeldRoster:
         self._both = roster, file
 
 
+class HeldCertificate:
+    """The certificate (DER) that a home shows. A renewed one takes its place while the daemon runs."""
+
+    __slots__ = ("der",)
+
+    def __init__(self, der: bytes) -> None:
+        self.der = der
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """A home that was read and found whole. ``organisation`` is None in a peer's home.
 
-    ``service``: what makes a peer its organisation's ledger peer, if it is one.
+    ``identity``: as at the start; ``certificate`` is the newest of it. ``service``: what makes a peer its
+    organisation's ledger peer, if it is one.
     """
 
     folder: str
@@ -93,6 +114,15 @@ class Home:
     ledger: LedgerKeys
     organisation: OrganisationKeys | None
     service: LedgerKeys | None = None
+    shown: HeldCertificate = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shown", HeldCertificate(self.identity.certificate))
+
+    @property
+    def certificate(self) -> bytes:
+        """As of now: ask again rather than keep it."""
+        return self.shown.der
 
     @property
     def roster(self) -> Roster:
@@ -139,7 +169,22 @@ def read_home_file(disk: Disk, folder: str, name: str, *, exact_bytes: int | Non
     return data
 
 
-def _load_tls_key(disk: Disk, folder: str) -> Ed25519PrivateKey:
+def sync_roster(disk: Disk, folder: str) -> None:
+    """Whoever wrote it may have died, or failed, before its name was durable: nobody acts by what a cut takes back.
+
+    Raises HomeError.
+    """
+    try:
+        # A rename is durable when both folders are.
+        disk.sync_folder(folder)
+        if disk.stat(workshop := os.path.join(folder, WORKSHOP_FOLDER)) is not None:
+            disk.sync_folder(workshop)
+    except OSError as error:
+        raise HomeError(f"{folder} cannot be synced: {error.strerror}: look after its disk") from error
+
+
+def load_tls_key(disk: Disk, folder: str) -> Ed25519PrivateKey:
+    """Blocks; raises HomeError."""
     try:
         key = serialization.load_pem_private_key(read_home_file(disk, folder, TLS_KEY_FILE), password=None)
     except (ValueError, TypeError) as error:
@@ -149,12 +194,33 @@ def _load_tls_key(disk: Disk, folder: str) -> Ed25519PrivateKey:
     return key
 
 
-def _load_identity(disk: Disk, folder: str, roster: Roster, key: Ed25519PrivateKey, clock: Clock) -> Identity:
-    pem = read_home_file(disk, folder, TLS_CERTIFICATE_FILE)
+def read_home_certificate(disk: Disk, folder: str, name: str = TLS_CERTIFICATE_FILE) -> bytes:
+    """DER, not believed yet. Blocks; raises HomeError."""
+    path = os.path.join(folder, name)
+    if disk.stat(path) is None and disk.stat(os.path.join(folder, TLS_KEY_FILE)) is not None:
+        raise HomeError(f"{path} is missing: {NEW_CERTIFICATE}")
+    pem = read_home_file(disk, folder, name)
     try:
-        certificate = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+        return certificate_of_pem(pem)
     except ValueError as error:
-        raise HomeError(f"{folder}/{TLS_CERTIFICATE_FILE} is no certificate: {error}") from error
+        raise HomeError(f"{path} is no certificate ({error}): {NEW_CERTIFICATE}") from error
+
+
+def read_home_roster(disk: Disk, folder: str) -> HeldRoster:
+    """Blocks; raises HomeError."""
+    roster_file = read_home_file(disk, folder, ROSTER_FILE)
+    try:
+        if is_roster_file(roster_file):
+            sync_roster(disk, folder)
+        roster = read_roster(roster_file)
+        _check_whole(roster)
+    except MoorageError as error:
+        raise HomeError(f"{folder}/{ROSTER_FILE}: {error}") from error
+    return HeldRoster(roster, roster_file)
+
+
+def _load_identity(disk: Disk, folder: str, roster: Roster, key: Ed25519PrivateKey, clock: Clock) -> Identity:
+    certificate = read_home_certificate(disk, folder)
     identity, holder_key = read_certificate(certificate, roster.issuers, now=clock.now())
     if holder_key != public_bytes(key):
         raise HomeError(f"{folder}: {TLS_CERTIFICATE_FILE} and {TLS_KEY_FILE} do not belong together")
@@ -206,20 +272,16 @@ def load_home(disk: Disk, folder: str, clock: Clock) -> Home:
         PeerRefusedError: its own certificate is expired or not of its roster.
     """
     folder = os.path.abspath(folder)
-    roster_file = read_home_file(disk, folder, ROSTER_FILE)
-    try:
-        roster = read_roster(roster_file)
-        _check_whole(roster)
-    except MoorageError as error:
-        raise HomeError(f"{folder}/{ROSTER_FILE}: {error}") from error
-    tls_key = _load_tls_key(disk, folder)
+    held = read_home_roster(disk, folder)
+    roster = held.roster
+    tls_key = load_tls_key(disk, folder)
     identity = _load_identity(disk, folder, roster, tls_key, clock)
     organisation = None
     if disk.stat(os.path.join(folder, ORGANISATION_FILE)) is not None:
         organisation = _load_organisation(disk, folder, roster, identity)
     return Home(
         folder=folder,
-        held=HeldRoster(roster, roster_file),
+        held=held,
         identity=identity,
         tls_key=tls_key,
         ledger=LedgerKeys(

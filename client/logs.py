@@ -10,7 +10,7 @@ from typing import NamedTuple
 from anchor.audit import check_log
 from anchor.checkpoint import Checkpoint
 from anchor.digest import Opened, pack_opened
-from anchor.files import disk_errors, read_file
+from anchor.files import disk_errors, read_file, replace_file_durably
 from anchor.leaf import SweepLeaf, parse_leaf
 from anchor.merkle import check_inclusion, inclusion_path, leaf_hash
 from anchor.note import NOTE_MAX_BYTES
@@ -20,7 +20,7 @@ from anchor.proof import Proof
 from anchor.tiles import TILE_WIDTH, TileTree, bundle_path, read_bundle, read_entries, tile_path, tile_width
 from anchor.witness import origin_folder
 from client.home import Home
-from client.ledger import LOG_FOLDER, home_policy, log_origin, origin_of
+from client.ledger import LOG_FOLDER, home_policy, organisation_origin, origin_of
 from core.durable import write_file
 from core.errors import LedgerError, MoorageError, TargetError, UnknownObjectError, UsageError
 from core.ids import ObjectId
@@ -118,6 +118,23 @@ def open_folder(disk: Disk, folder: str, policy: str) -> OpenedLog:
     return OpenedLog(disk, folder, parsed, note, parsed.check_checkpoint(note))
 
 
+def keep_policy(disk: Disk, folder: str, policy: str) -> None:
+    """Beside a log, by which it is published now: after another log has followed it no roster says so. Durable.
+
+    Raises LedgerError, StoreFullError or StoreReadOnlyError for the disk.
+    """
+    path = posixpath.join(folder, POLICY_FILE)
+    with disk_errors("log"):
+        if read_file(disk, path) != policy.encode():
+            replace_file_durably(disk, path, policy.encode())
+
+
+def kept_policy(disk: Disk, folder: str) -> str:
+    """Empty when there is none. Raises LedgerError, StoreReadOnlyError for the disk."""
+    with disk_errors("log"):
+        return (read_file(disk, posixpath.join(folder, POLICY_FILE)) or b"").decode("utf-8", "replace")
+
+
 class HomeLog(NamedTuple):
     """The log that a home has."""
 
@@ -128,7 +145,7 @@ class HomeLog(NamedTuple):
 
 def home_log(disk: Disk, home: Home) -> HomeLog:
     """The log that the home operates for its organisation, where it is a ledger peer; else its own."""
-    origin = log_origin(home.roster.pool_name, home.identity.organisation)
+    origin = organisation_origin(home.roster, home.identity.organisation)
     operated = origin_folder(home.path(OPERATOR_FOLDER), origin)
     if disk.stat(posixpath.join(operated, CHECKPOINT_FILE)) is not None:
         for organisation in home.roster.organisations:

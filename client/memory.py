@@ -159,6 +159,14 @@ class ClientMemory:
             if data is not None:
                 yield object_id, data
 
+    def entry(self, object_id: ObjectId) -> CatalogueEntry | None:
+        """None when it is not in the catalogue, or its entry is damaged."""
+        data = self._entry_file(object_id)
+        try:
+            return None if data is None else parse_entry(object_id, data)
+        except MalformedError:
+            return None
+
     def _entry_file(self, object_id: ObjectId) -> bytes | None:
         return read_file(self._disk, self._home.path("catalogue", str(object_id)), max_bytes=ENTRY_MAX_BYTES)
 

@@ -8,48 +8,27 @@ each keeps its own.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from anchor.roster import Organisation, sign_roster
+from client.certificates import Issuing, issuer_key_file
 from client.home import (
     CONVERGENCE_FILE,
-    LOG_FILE,
     ORGANISATION_FILE,
     ROSTER_FILE,
     SEALING_FILE,
     SETTINGS_FILE,
-    TLS_CERTIFICATE_FILE,
-    TLS_KEY_FILE,
-    WITNESS_FILE,
     LedgerKeys,
 )
-from client.ledger import create_log, log_origin, policy_of
-from core.durable import write_file
+from client.homewriter import DEFAULT_SETTINGS, PEERS_MAX, HomeWriter, check_name
+from client.ledger import log_origin, policy_of
 from core.errors import HomeError, UsageError
-from core.identity import (
-    Role,
-    certificate_pem,
-    issue_certificate,
-    key_from_seed,
-    make_issuer,
-    private_pem,
-    public_bytes,
-)
+from core.identity import Role, key_from_seed, private_pem, public_bytes
 from core.ports import Chance, Clock, Disk
 from core.sealing import KEY_BYTES, SEALING_SEED_BYTES, sealing_public_key
 
-YEAR_S = 365.25 * 86400
-ISSUER_VALID_S = 30 * YEAR_S
-CERTIFICATE_VALID_S = 2 * YEAR_S
-SERIAL_BYTES = 19
 POOL_KEY_FILE = "keys/pool.seed"
-PEERS_MAX = 200
-DEFAULT_SETTINGS = '# Every key has a default; see docs/operations.md, "Settings".\n'
-_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +45,7 @@ class NewHome:
 class _Hospital:
     name: str
     site: str
-    issuer_key: Ed25519PrivateKey
-    issuer: bytes
+    issuing: Issuing
     manifest_seed: bytes
     sealing_seed: bytes
     log_seed: bytes
@@ -90,11 +68,9 @@ class Provisioner:
     """Writes a pool's homes below one folder. Blocks: use it inside a disk job."""
 
     def __init__(self, disk: Disk, chance: Chance, clock: Clock, pool_name: str) -> None:
-        if not _NAME.fullmatch(pool_name):
-            raise UsageError(f"pool name {pool_name!r}: use lower-case letters, digits, dots and dashes")
+        check_name("pool", pool_name)
         self._disk = disk
-        self._chance = chance
-        self._now = clock.now()
+        self._writer = HomeWriter(disk, chance, clock.now())
         self._pool_name = pool_name
 
     def make(self, folder: str, *, peers: int, sites: int, client_settings: str = DEFAULT_SETTINGS) -> list[NewHome]:
@@ -106,7 +82,7 @@ class Provisioner:
         if not 1 <= sites <= peers <= PEERS_MAX:
             raise UsageError(f"{peers} peers at {sites} sites: there must be 1 to {PEERS_MAX} peers and no empty site")
         hospitals = [self._hospital(number) for number in range(1, sites + 1)]
-        pool_seed = self._chance.token(KEY_BYTES)
+        pool_seed = self._writer.token(KEY_BYTES)
         roster = sign_roster(
             key_from_seed(pool_seed),
             pool_name=self._pool_name,
@@ -122,11 +98,12 @@ class Provisioner:
             homes.append(NewHome(name, posixpath.join(folder, name), hospital.site, hospital.name))
         self._check_empty(folder, homes)
         for home, hospital in zip(homes[1:], (hospitals[i % sites] for i in range(peers)), strict=True):
-            self._write_common(home, hospital, "peer")
+            self._write_identity(home, hospital, "peer")
             self._write(home, SETTINGS_FILE, DEFAULT_SETTINGS.encode())
             self._write(home, ROSTER_FILE, roster)
-            keys = LedgerKeys(self._chance.token(KEY_BYTES), self._chance.token(KEY_BYTES))
-            self._write_ledger(home, keys, log_origin(self._pool_name, hospital.name, home.name))
+            self._writer.write_ledger(
+                home.folder, self._writer.new_ledger_keys(), log_origin(self._pool_name, hospital.name, home.name)
+            )
         self._write_client(client, hospitals, pool_seed)
         self._write(client, SETTINGS_FILE, client_settings.encode())
         self._write(client, ROSTER_FILE, roster)
@@ -142,21 +119,12 @@ class Provisioner:
             )
 
     def _hospital(self, number: int) -> _Hospital:
-        name = f"hospital-{number}"
-        issuer_key = key_from_seed(self._chance.token(KEY_BYTES))
-        issuer = make_issuer(
-            issuer_key,
-            organisation=name,
-            now=self._now,
-            valid_s=ISSUER_VALID_S,
-            serial=self._chance.token(SERIAL_BYTES),
-        )
-        token = self._chance.token
+        name, token = f"hospital-{number}", self._writer.token
+        issuing = self._writer.new_issuing(name)
         return _Hospital(
             name=name,
             site=f"site-{number}",
-            issuer_key=issuer_key,
-            issuer=issuer,
+            issuing=issuing,
             manifest_seed=token(KEY_BYTES),
             sealing_seed=token(SEALING_SEED_BYTES),
             log_seed=token(KEY_BYTES),
@@ -166,44 +134,26 @@ class Provisioner:
     def _organisation(self, hospital: _Hospital) -> Organisation:
         return Organisation(
             name=hospital.name,
-            issuer=hospital.issuer,
+            issuer=hospital.issuing.certificate,
             manifest_key=public_bytes(key_from_seed(hospital.manifest_seed)),
             sealing_key=sealing_public_key(hospital.sealing_seed),
             policy=policy_of(log_origin(self._pool_name, hospital.name), hospital.log_seed, hospital.witness_seed),
         )
 
-    def _write_common(self, home: NewHome, hospital: _Hospital, role: Role) -> None:
-        key = key_from_seed(self._chance.token(KEY_BYTES))
-        certificate = issue_certificate(
-            hospital.issuer_key,
-            hospital.issuer,
-            key.public_key(),
-            name=home.name,
-            site=home.site,
-            role=role,
-            now=self._now,
-            valid_s=CERTIFICATE_VALID_S,
-            serial=self._chance.token(SERIAL_BYTES),
-        )
-        self._write(home, TLS_KEY_FILE, private_pem(key))
-        self._write(home, TLS_CERTIFICATE_FILE, certificate_pem(certificate))
+    def _write_identity(self, home: NewHome, hospital: _Hospital, role: Role) -> None:
+        self._writer.write_identity(home.folder, hospital.issuing, name=home.name, site=home.site, role=role)
 
     def _write_client(self, home: NewHome, hospitals: Sequence[_Hospital], pool_seed: bytes) -> None:
         ours = hospitals[0]
-        self._write_common(home, ours, "client")
+        self._write_identity(home, ours, "client")
         self._write(home, ORGANISATION_FILE, ours.manifest_seed)
         self._write(home, SEALING_FILE, ours.sealing_seed)
-        self._write(home, CONVERGENCE_FILE, self._chance.token(KEY_BYTES))
+        self._write(home, CONVERGENCE_FILE, self._writer.token(KEY_BYTES))
         keys = LedgerKeys(ours.log_seed, ours.witness_seed)
-        self._write_ledger(home, keys, log_origin(self._pool_name, ours.name))
+        self._writer.write_ledger(home.folder, keys, log_origin(self._pool_name, ours.name))
         self._write(home, POOL_KEY_FILE, pool_seed)
         for hospital in hospitals:
-            self._write(home, f"keys/issuers/{hospital.name}.key", private_pem(hospital.issuer_key))
-
-    def _write_ledger(self, home: NewHome, keys: LedgerKeys, origin: str) -> None:
-        self._write(home, LOG_FILE, keys.log_seed)
-        self._write(home, WITNESS_FILE, keys.witness_seed)
-        create_log(self._disk, home.folder, origin, keys, now_s=int(self._now))
+            self._write(home, issuer_key_file(hospital.name), private_pem(hospital.issuing.key))
 
     def _write(self, home: NewHome, name: str, data: bytes) -> None:
-        write_file(self._disk, posixpath.join(home.folder, name), data, token=self._chance.token(4).hex())
+        self._writer.write(home.folder, name, data)

@@ -21,16 +21,15 @@ from client.index import (
     listing_commitment,
     listing_salt,
 )
-from client.placer import Placer
 from client.source import KeptPlain
 from client.tasks import open_crew
 from core.errors import MoorageError
-from core.ids import ObjectId, PeerId, ShardRoot
-from core.limits import DISK_DEADLINE_S, EXTENT_BYTES, ROOTS_PER_REQUEST_MAX
+from core.ids import ObjectId, PeerId
+from core.limits import DISK_DEADLINE_S, EXTENT_BYTES
 from core.listing import Entry
 from core.sealing import convergent_key, sealing_key_id, sealing_public_key, wrap_key
 from erasure.scheme import Scheme
-from wire.messages import Have, Held, StoreManifest, StoreReceipt
+from wire.messages import StoreManifest, StoreReceipt
 
 
 class StoredIndex(NamedTuple):
@@ -123,43 +122,18 @@ def _own_slot(keys: OrganisationKeys, index_key: bytes) -> KeySlot:
 
 
 async def store_on_all(
-    client: Client, placer: Placer, holders: Sequence[PeerId], message: StoreManifest | StoreReceipt
-) -> bool:
-    """True when every holder has it durably; those that do not are marked failed."""
-    missed: list[PeerId] = []
+    peers: Asker, holders: Sequence[PeerId], message: StoreManifest | StoreReceipt
+) -> dict[PeerId, MoorageError]:
+    """Every holder has it durably but those that are returned, with why they have not."""
+    failed: dict[PeerId, MoorageError] = {}
 
     async def store(peer: PeerId) -> None:
         try:
-            await client.peers.request(peer, message, deadline_s=DISK_DEADLINE_S)
+            await peers.request(peer, message, deadline_s=DISK_DEADLINE_S)
         except MoorageError as error:
-            placer.fail(peer, error)
-            missed.append(peer)
+            failed[peer] = error
 
     async with open_crew() as crew:
         for peer in holders:
             crew.start_soon(store, peer)
-    return not missed
-
-
-async def holds_all(peers: Asker, manifest: Manifest) -> bool:
-    """Whether every holder that the manifest names says that it has its shards. One that is silent does not say so."""
-    wanted: dict[PeerId, list[ShardRoot]] = {}
-    for extent in manifest.all_extents():
-        for root, peer in zip(extent.roots, manifest.groups[extent.group], strict=True):
-            wanted.setdefault(peer, []).append(root)
-    answers: list[bool] = []
-
-    async def ask(peer: PeerId, roots: Sequence[ShardRoot]) -> None:
-        for at in range(0, len(roots), ROOTS_PER_REQUEST_MAX):
-            part = tuple(roots[at : at + ROOTS_PER_REQUEST_MAX])
-            try:
-                answer = await peers.request(peer, Have(part))
-            except MoorageError:
-                answers.append(False)
-                return
-            answers.append(isinstance(answer, Held) and answer.flags == (True,) * len(part))
-
-    async with open_crew() as crew:
-        for peer, roots in wanted.items():
-            crew.start_soon(ask, peer, roots)
-    return all(answers)
+    return failed

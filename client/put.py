@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import trio
 
-from anchor.manifest import Manifest, check_extents_fit, parse_manifest
+from anchor.manifest import Manifest, check_extents_fit
 from client.again import are_its_shards, begun_before, index_is_whole, notes_of
 from client.context import Client
 from client.extents import RETURN_PATIENCE_S, DoneExtent, ExtentStorer
+from client.finish import finish
 from client.index import encode_listing
-from client.ledger import anchor_manifest
 from client.memory import CatalogueEntry
 from client.placer import Placer
 from client.plan import Plan, plan_plain
@@ -27,19 +27,23 @@ from client.publish import Published, make_manifest, store_index, store_on_all
 from client.source import ExtentRead, ExtentReader, ReadAhead
 from client.tasks import open_crew
 from client.unfinished import Unfinished
-from core.errors import NotEnoughPeersError, PeerUnavailableError, RosterError
+from core.errors import NotEnoughPeersError, PendingError, RosterError
 from core.ids import ObjectId, PeerId, derived_digest
 from core.listing import Entry, Kind
 from core.sealing import content_id, convergent_key
 from core.trees import SourceTree
 from dht.records import PeerRecord
 from erasure.scheme import Scheme
-from wire.messages import StoreManifest, StoreReceipt
+from wire.messages import StoreManifest
 
 # One is coded, the others' holders bring theirs to their disks. Each is an open file at every holder.
 EXTENTS_AT_ONCE = 3
 # Holders may fail while we replace others; every round loses at least one peer, so this ends.
 SETTLE_ROUNDS_MAX = 8
+PUT_AGAIN = (
+    "everything is stored and nothing is anchored; keep the files, and run the same put again later, or "
+    "`moorage receipt --settle`"
+)
 
 
 class PutResult(NamedTuple):
@@ -72,7 +76,7 @@ async def put(
         NotEnoughPeersError: too few peers or sites, or too many failed on the way.
         HomeError: this home has no organisation keys.
         RosterError: the roster has expired.
-        LedgerError, and as ``client.submission.anchor_leaf``.
+        LedgerError, and as ``client.finish.finish``.
     """
     keys = client.home.owner_keys()
     if client.home.roster.has_expired(client.ports.clock.now()):
@@ -98,28 +102,18 @@ async def put(
         result = await _stored_before(client, known, done, storer.sent_bytes)
         if result is not None:
             return result
-    unfinished = await begun_before(client, placer, content, done)
+    unfinished = await begun_before(client, content, done)
     if unfinished is None:
         published = await _publish(client, placer, storer, _Source(plains, done, entries), progress)
         unfinished = Unfinished(_entry_of(published, plan, scheme, content, name), published.manifest_file)
         if client.home.roster.is_consortium:
             await threads.disk(notes_of(client).begin, unfinished)
     progress.begin("anchoring", 0)
-    return await _anchor(client, placer, unfinished, storer.sent_bytes)
-
-
-async def _anchor(client: Client, placer: Placer, unfinished: Unfinished, sent_bytes: int) -> PutResult:
-    """Anchor what all holders have, give them the receipt, remember it: the last steps of every put."""
-    entry, manifest_file = unfinished
-    disk = client.ports.threads.disk
-    manifest = parse_manifest(manifest_file, expected=entry.object)
-    receipt = await anchor_manifest(client, manifest, manifest_file, entry.plain_bytes)
-    if not await store_on_all(client, placer, manifest.holders(), StoreReceipt(entry.object, receipt)):
-        _check_receipts(placer, manifest.holders(), manifest.scheme)
-    await disk(client.memory.remember_object, entry, manifest_file, receipt)
-    if client.home.roster.is_consortium:
-        await disk(notes_of(client).end, entry.content)
-    return _result(entry, manifest, receipt, sent_bytes)
+    try:
+        finished = await finish(client, unfinished)
+    except PendingError as error:
+        raise PendingError(f"object {unfinished.entry.object} is pending: {error}: {PUT_AGAIN}") from error
+    return _result(unfinished.entry, finished.manifest, finished.receipt, storer.sent_bytes)
 
 
 def _content_of(secret: bytes, entries: Sequence[Entry], scheme: Scheme) -> bytes:
@@ -149,8 +143,10 @@ async def _publish(
         published = await client.ports.threads.cpu(describe)
         progress.begin("storing the manifest", 0)
         message = StoreManifest(published.object, published.manifest_file)
-        stored = await store_on_all(client, placer, published.manifest.holders(), message)
-        if stored and await storer.confirm(published.extents):
+        failed = await store_on_all(client.peers, published.manifest.holders(), message)
+        for peer, error in failed.items():
+            placer.fail(peer, error)
+        if not failed and await storer.confirm(published.extents):
             return published
     raise NotEnoughPeersError("holders keep failing while the manifest is stored: try again later")
 
@@ -252,18 +248,6 @@ async def _settle(storer: ExtentStorer, plains: Sequence[ExtentRead], done: Sequ
             plain = plains[number]
             settled[number] = await storer.rehome(plain, settled[number], plain.extent.group)
     raise NotEnoughPeersError("peers keep failing while their shards are given new homes: try again later")
-
-
-def _check_receipts(placer: Placer, holders: Sequence[PeerId], scheme: Scheme) -> None:
-    """More holders have the receipt than may be lost: the others restore theirs from one that is left.
-
-    Where all who had it came back empty, the object would count as given up after a day. Raises PeerUnavailableError.
-    """
-    having = sum(peer not in placer.failed for peer in holders)
-    if having < min(scheme.spare + 1, len(holders)):
-        raise PeerUnavailableError(
-            f"only {having} of {len(holders)} holders took the receipt: the object is not safe yet, put it again"
-        )
 
 
 async def _stored_before(

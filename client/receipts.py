@@ -57,6 +57,7 @@ async def make_document(client: Client, object_id: ObjectId) -> str:
     papers = await gather_papers(client, object_id)
     document = {
         "format": FORMAT,
+        "state": "anchored",
         "object": str(object_id),
         "receipt": _pack(papers.receipt),
         "manifest": _pack(papers.manifest),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anchor.roster import read_roster
 from anchor.rosterfile import is_roster_file, parse_roster_file
-from client.home import ROSTER_FILE, WORKSHOP_FOLDER, HeldRoster, Home, read_home_file
+from client.home import ROSTER_FILE, WORKSHOP_FOLDER, HeldRoster, Home, read_home_file, sync_roster
 from core.durable import write_file_in_workshop
 from core.errors import RosterError
 from core.ports import Disk
@@ -18,6 +18,7 @@ def accept_roster(disk: Disk, home: Home, data: bytes, *, now_s: float, token: s
     Several processes may work in one home: what another accepted meanwhile is used, too.
 
     Raises:
+        HomeError: the disk fails.
         RosterError: another pool's, an older one, a second history of a version, or expired.
         MalformedError, BadSignatureError, CorruptError, OSError
     """
@@ -35,6 +36,8 @@ def accept_roster(disk: Disk, home: Home, data: bytes, *, now_s: float, token: s
         if check_successor(parse_roster_file(current), offered, now_s=now_s):
             write_file_in_workshop(disk, home.path(WORKSHOP_FOLDER), home.path(ROSTER_FILE), data, token=token)
             current = data
+        elif current != home.held.file:
+            sync_roster(disk, home.folder)
     return use_roster(home.held, current)
 
 

@@ -61,6 +61,15 @@ def create_service(disk: Disk, home: str, origin: str, keys: LedgerKeys) -> None
         LogWriter.create(disk, folder, key=key_from_seed(keys.log_seed), policy=policy)
 
 
+def check_home_is_local(disk: Disk, home: str) -> None:
+    """Raises LedgerError when something of the ledger is on a network's file system, or would be."""
+    for folder in (SERVICE_LOG_FOLDER, SERVICE_WITNESS_FOLDER):
+        path = f"{home}/{folder}"
+        with disk_errors("ledger"):
+            is_there = disk.stat(path) is not None
+        check_is_local(disk, path if is_there else home)
+
+
 def check_is_local(disk: Disk, folder: str) -> None:
     """Raises LedgerError when the folder is on a network's file system."""
     with disk_errors("ledger"):

@@ -12,10 +12,12 @@ from anchor.note import parse_note
 from anchor.policy import CheckedCheckpoint, parse_policy
 from anchor.proof import Proof, parse_proof
 from anchor.roster import Organisation, Roster
+from anchor.witness import origin_folder
 from client.home import Home
 from client.ledger import home_policy
+from client.logs import OPERATOR_FOLDER, kept_policy
 from core.errors import BadSignatureError, MalformedError, MoorageError, UsageError
-from core.ports import Buffer
+from core.ports import Buffer, Disk
 
 
 class Trust(NamedTuple):
@@ -55,12 +57,19 @@ def trust_in_roster(roster: Roster, origin: str) -> Trust | None:
     return None
 
 
-def trust_in_home(home: Home, origin: str) -> Trust | None:
-    """The same by a home's roster, or by its own keys for its own log."""
+def trust_in_home(disk: Disk, home: Home, origin: str) -> Trust | None:
+    """The same by a home's roster, or by its own keys for its own log, or by what it kept of one that ended.
+
+    Blocks. Raises LedgerError, StoreReadOnlyError for the disk.
+    """
     own = home_policy(home)
-    return trust_in_roster(home.roster, origin) or (
-        Trust(own, f"the keys in {home.folder}") if origin in origins_of(own) else None
-    )
+    if (found := trust_in_roster(home.roster, origin)) is not None:
+        return found
+    if origin in origins_of(own):
+        return Trust(own, f"the keys in {home.folder}")
+    folder = origin_folder(home.path(OPERATOR_FOLDER), origin)
+    kept = kept_policy(disk, folder)
+    return Trust(kept, f"the last policy of a log that ended, in {folder}") if origin in origins_of(kept) else None
 
 
 def no_trust(origin: str) -> UsageError:

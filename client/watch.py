@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
+import trio
+
 from anchor.evidence import AlarmKind, Evidence, log_signed, signers_of
 from anchor.merkle import check_inclusion, inclusion_path, leaf_hash
 from anchor.monitor import (
@@ -20,7 +22,7 @@ from anchor.monitor import (
     is_stalled,
 )
 from anchor.note import NOTE_MAX_BYTES
-from anchor.policy import CheckedCheckpoint, parse_policy
+from anchor.policy import CheckedCheckpoint, Policy, parse_policy
 from anchor.proof import Proof, format_proof
 from anchor.rules import Fault
 from anchor.tiles import TILE_WIDTH, ReadFile, TileTree, read_bundle, read_entries, tile_width
@@ -31,6 +33,10 @@ from core.ports import Clock, Threads
 
 # A log of bad entries only must not fill the monitor's disk: later ones are counted.
 BAD_ENTRIES_KEPT = 16
+# Below the quorum a checkpoint is looked at again for so long. When the roster has just changed, the log's peer takes
+# the new one 2 s later, and asks witnesses that do not have it yet again every 15 s at the latest.
+QUORUM_PATIENCE_S = 45.0
+_QUORUM_POLL_S = 1.0
 
 
 class Head(NamedTuple):
@@ -153,9 +159,7 @@ class _Glance:
     async def take(self) -> None:
         """Raises PeerUnavailableError when the log, not merely a witness, does not answer."""
         target = self._target
-        note = await target.source.read("checkpoint", max_bytes=NOTE_MAX_BYTES)
-        if note is None:
-            raise PeerUnavailableError(f"{target.source.name}: there is no checkpoint")
+        note = await self._served()
         try:
             checked = self._policy.check_checkpoint(note)
             if checked.checkpoint.origin != target.origin:
@@ -170,6 +174,18 @@ class _Glance:
         if await self._grow(ours, checked):
             self.checked = checked
             await self._compare_heads()
+
+    async def _served(self) -> bytes:
+        """The log's checkpoint; below the quorum only if that lasts. Raises PeerUnavailableError."""
+        source = self._target.source
+        until_s = trio.current_time() + QUORUM_PATIENCE_S
+        while True:
+            note = await source.read("checkpoint", max_bytes=NOTE_MAX_BYTES)
+            if note is None:
+                raise PeerUnavailableError(f"{source.name}: there is no checkpoint")
+            if not _lacks_cosigners(self._policy, note) or trio.current_time() >= until_s:
+                return note
+            await trio.sleep(_QUORUM_POLL_S)
 
     async def _contradicts(self, ours: Shown) -> bool:
         """Whether what is served now cannot follow what was seen before; then the old view stays."""
@@ -277,6 +293,19 @@ class _Glance:
             return
         if result is not None:
             self.evidence.append(fork_evidence(self._base(*result[:2]), known, found, result))
+
+
+def _lacks_cosigners(policy: Policy, note: bytes) -> bool:
+    """Whether the log signed it, and no quorum has yet."""
+    try:
+        log_signed(policy, note)
+    except (MalformedError, BadSignatureError):
+        return False
+    try:
+        policy.check_checkpoint(note)
+    except BadSignatureError:
+        return True
+    return False
 
 
 def _prove(read: ReadFile, ours: Shown, place: int) -> bytes:

@@ -56,9 +56,26 @@ def certificate_pem(certificate: bytes) -> bytes:
     return x509.load_der_x509_certificate(certificate).public_bytes(serialization.Encoding.PEM)
 
 
+def certificate_of_pem(pem: bytes) -> bytes:
+    """DER of the first certificate in a PEM text. Raises ValueError."""
+    return x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+
+
+def certificate_key(certificate: bytes) -> bytes:
+    """The raw public key in a believed DER certificate, which is Ed25519."""
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    assert isinstance(key, Ed25519PublicKey), "believed"
+    return public_bytes(key)
+
+
 def certificate_end_s(certificate: bytes) -> float:
     """When a believed DER certificate ends: seconds since 1970."""
     return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
+
+
+def certificate_begin_s(certificate: bytes) -> float:
+    """From when on a believed DER certificate is valid: seconds since 1970."""
+    return x509.load_der_x509_certificate(certificate).not_valid_before_utc.timestamp()
 
 
 def _stamp(seconds: float) -> datetime.datetime:
@@ -177,6 +194,15 @@ def read_certificate(certificate: bytes, issuers: Mapping[str, bytes], *, now: f
     Raises:
         PeerRefusedError: malformed, of an unknown organisation, badly signed, or out of its time.
     """
+    return _read(certificate, issuers, now)
+
+
+def read_old_certificate(certificate: bytes, issuers: Mapping[str, bytes]) -> tuple[Identity, bytes]:
+    """As ``read_certificate``, whether it has ended or not: for whoever makes its successor, and for nobody else."""
+    return _read(certificate, issuers, None)
+
+
+def _read(certificate: bytes, issuers: Mapping[str, bytes], now: float | None) -> tuple[Identity, bytes]:
     if len(certificate) > CERTIFICATE_MAX_BYTES:
         raise PeerRefusedError(f"certificate: {len(certificate)} bytes, at most {CERTIFICATE_MAX_BYTES} allowed")
     try:
@@ -185,7 +211,24 @@ def read_certificate(certificate: bytes, issuers: Mapping[str, bytes], *, now: f
         raise PeerRefusedError(f"certificate: not X.509: {error}") from error
 
 
-def _believe(certificate: bytes, issuers: Mapping[str, bytes], now: float) -> tuple[Identity, bytes]:
+def _check_dates(parsed: x509.Certificate, issuer: x509.Certificate, organisation: str, role: Role, now: float) -> None:
+    mend = f"`moorage certificate renew` where {organisation!r} has its issuing key makes a new one"
+    if role == "guest":
+        mend = "it was an invitation's: ask for another one"
+    for dated, what, words, late in (
+        (parsed, "certificate", mend, f"If it is, {mend}"),
+        (issuer, "issuer's certificate", "the roster needs another one", "The roster is not older than that"),
+    ):
+        begins, ends = dated.not_valid_before_utc, dated.not_valid_after_utc
+        if now > ends.timestamp():
+            raise PeerRefusedError(f"{what} of {organisation!r} ended on {ends:%Y-%m-%d}: {words}")
+        if now < begins.timestamp():
+            raise PeerRefusedError(
+                f"{what} of {organisation!r} begins on {begins:%Y-%m-%d}: is the clock right? {late}"
+            )
+
+
+def _believe(certificate: bytes, issuers: Mapping[str, bytes], now: float | None) -> tuple[Identity, bytes]:
     parsed = x509.load_der_x509_certificate(certificate)
     holder = parsed.public_key()
     if not isinstance(holder, Ed25519PublicKey):
@@ -202,12 +245,8 @@ def _believe(certificate: bytes, issuers: Mapping[str, bytes], now: float) -> tu
     if not certificate.endswith(b"\0" + parsed.signature):
         # The signature covers all before it, but not how many of its own last bits are said to be unused.
         raise PeerRefusedError("certificate: its signature is not written in whole bytes")
-    for dated in (parsed, issuer):
-        if not dated.not_valid_before_utc.timestamp() <= now <= dated.not_valid_after_utc.timestamp():
-            raise PeerRefusedError(
-                f"certificate of {organisation!r} is valid from {dated.not_valid_before_utc:%Y-%m-%d} "
-                f"to {dated.not_valid_after_utc:%Y-%m-%d}, not now; ask {organisation!r} for a new one"
-            )
+    if now is not None:
+        _check_dates(parsed, issuer, organisation, role, now)
     key = public_bytes(holder)
     identity = Identity(
         peer=PeerId.of_key(key),

@@ -100,9 +100,7 @@ class Care:
         self._asker = Loopback(self._me, answer, store, ports.threads, peers)
         self._book = CareBook(ports.disk, home.path(BOOK_FOLDER))
         self._silence = Silence()
-        self._guests = Guests(
-            home.identity, home.tls_key, publisher=pool, store=store, threads=ports.threads, clock=ports.clock
-        )
+        self._guests = Guests(home, publisher=pool, store=store, threads=ports.threads, clock=ports.clock)
         self._own_log = OwnLog(ports.disk, home, ports.threads, ports.clock)
         self._tally = Tally(
             self._me,

@@ -141,6 +141,14 @@ class DocumentStore:
         except OSError as error:
             raise read_fault(error, f"{kind} {name.short}") from error
 
+    def stored_s(self, kind: DocumentKind, name: ObjectId) -> float:
+        """When it was last stored, by the file's own time (seconds since 1970), which may lie; 0.0: not known."""
+        try:
+            found = self._disk.stat(self._path(kind, name))
+        except OSError:
+            return 0.0
+        return found.modified_ns / 1e9 if found is not None else 0.0
+
     def names(self, kind: DocumentKind) -> tuple[ObjectId, ...]:
         """Ids of the objects whose document is held, ascending. Foreign files are passed over. Raises CorruptError."""
         try:

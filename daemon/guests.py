@@ -6,13 +6,13 @@ from collections.abc import Collection
 from typing import Protocol
 
 import trio
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from anchor.manifest import Manifest
 from client.challenge import targets_of
+from client.home import Home
 from core.errors import MoorageError
 from core.ids import ObjectId, PeerId, ShardRoot
-from core.ports import Clock, Identity, Threads
+from core.ports import Clock, Threads
 from daemon.naming import Naming, manifest_here
 from daemon.store import ShardStore
 from dht.records import ProviderRecord, make_provider_record
@@ -39,16 +39,14 @@ class Publisher(Protocol):
 class Guests:
     def __init__(
         self,
-        me: Identity,
-        key: Ed25519PrivateKey,
+        home: Home,
         *,
         publisher: Publisher,
         store: ShardStore,
         threads: Threads,
         clock: Clock,
     ) -> None:
-        self._me = me
-        self._key = key
+        self._home = home
         self._publisher = publisher
         self._store = store
         self._threads = threads
@@ -75,8 +73,8 @@ class Guests:
         if announced == set(shards) and (shards or before is None or not before.shards):
             return
         raw = make_provider_record(
-            self._key,
-            self._me.certificate,
+            self._home.tls_key,
+            self._home.certificate,
             object_id=name,
             shards=shards,
             sequence=self._publisher.next_sequence(),
@@ -124,7 +122,7 @@ class Guests:
             return
 
     def _find(self, name: ObjectId) -> list[tuple[int, int]]:
-        return guests_here(self._store, manifest_here(self._store.documents, name), self._me.peer)
+        return guests_here(self._store, manifest_here(self._store.documents, name), self._home.identity.peer)
 
 
 def guests_here(store: ShardStore, manifest: Manifest, me: PeerId) -> list[tuple[int, int]]:

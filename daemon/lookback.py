@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import trio
 from anchor.note import NOTE_MAX_BYTES
 from client.web import WebClient
 from client.witness import LATEST_DEADLINE_S, checkpoint_of
-from core.errors import MoorageError
+from core.errors import LedgerError, MoorageError
 from core.ports import Net
 from daemon.cosigners import AskedWitness
 from wire.web import parse_url
@@ -58,6 +58,25 @@ async def ask_all(
             for url in logs:
                 nursery.start_soon(take, url, partial(_published, net, url))
     return Told(found, sum(item.url in told for item in witnesses), len(witnesses))
+
+
+async def ask_most(origins: Iterable[str], ask: Callable[[str], Awaitable[Told]]) -> list[bytes]:
+    """What is told of all these logs. Raises LedgerError when of one of them half of the witnesses say nothing."""
+    notes: list[bytes] = []
+    few: list[str] = []
+
+    async def look(origin: str) -> None:
+        found = await ask(origin)
+        notes.extend(found.notes)
+        if found.asked and found.answered <= found.asked // 2:
+            few.append(f"{found.answered} of {found.asked} for {origin!r}")
+
+    async with trio.open_nursery() as nursery:
+        for origin in origins:
+            nursery.start_soon(look, origin)
+    if few:
+        raise LedgerError(f"witness: too few others tell what they remember: {', '.join(few)}: it is tried again")
+    return notes
 
 
 async def _published(net: Net, url: str) -> bytes | None:

@@ -7,7 +7,8 @@ a time: a ballot is checked in 10 ms.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from anchor.organisation import Roster
@@ -88,15 +89,10 @@ class Motions:
 
     def offer(self, data: bytes, *, from_guest: bool = False) -> Offered:
         """Keep a motion, or its ballots; durable afterwards. A guest may only bring ballots for one that is kept."""
-        before = dict(self._motions)
-        offered = self._take(data, known_only=from_guest)
-        if offered.is_news:
-            try:
+        with self._durable_or_undone():
+            offered = self._take(data, known_only=from_guest)
+            if offered.is_news:
                 self._write()
-            except OSError:
-                # Else the same ballot would be no news when it is offered again.
-                self._motions = before
-                raise
         return offered
 
     def apply(self, guest: PeerId, entry: bytes) -> bytes:
@@ -124,12 +120,23 @@ class Motions:
             time_s=now_s,
         )
         motion = encode_motion(Motion(proposal, ()))
-        self._take(motion, signed=False)
-        if len(self._invitations) >= INVITATIONS_MAX:
-            self._invitations.pop(next(iter(self._invitations)))
-        self._invitations[guest] = entry
-        self._write()
+        with self._durable_or_undone():
+            self._take(motion, signed=False)
+            if len(self._invitations) >= INVITATIONS_MAX:
+                self._invitations.pop(next(iter(self._invitations)))
+            self._invitations[guest] = entry
+            self._write()
         return motion
+
+    @contextmanager
+    def _durable_or_undone(self) -> Generator[None]:
+        """What is in memory and not on the disk would be no news when it is offered again, and would count as kept."""
+        before = dict(self._motions), dict(self._invitations)
+        try:
+            yield
+        except BaseException:  # also when memory ran out, or the job is to end
+            self._motions, self._invitations = before
+            raise
 
     def _take(self, data: bytes, *, known_only: bool = False, signed: bool = True) -> Offered:
         from anchor.ballots import check_motion, encode_motion, parse_motion, with_ballots

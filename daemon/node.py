@@ -109,7 +109,7 @@ class Node:
     async def start(self) -> None:
         """Clean up after a crash, count what is held, listen, and tell the pool. Raises MoorageError."""
         disk = self.ports.threads.disk
-        await disk(clear_state, self.ports.disk, self.home)
+        await disk(clear_state, self.ports.disk, self.home, self.ports.clock.now())
         await disk(self.journal.start)
         await disk(self.store.start)
         self.records.load(await self._record_file.load())
@@ -212,7 +212,7 @@ class Node:
         statistics = self.store.statistics()
         return make_peer_record(
             self.home.tls_key,
-            self.home.identity.certificate,
+            self.home.certificate,
             address=self.address,
             free_bytes=statistics.available_bytes,
             capacity_bytes=statistics.capacity_bytes,

@@ -6,8 +6,9 @@ and then. Each peer verifies it against its own, makes it durable, goes by it at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from math import inf
 
 import trio
 
@@ -17,7 +18,7 @@ from client.proposals import parse_listed
 from client.rosters import accept_roster
 from client.tasks import open_crew
 from core.encoding import Value, encode
-from core.errors import BusyError, MoorageError, ProtocolError, RosterError
+from core.errors import BusyError, MoorageError, PeerUnavailableError, ProtocolError, RosterError
 from core.ids import PeerId
 from core.ports import Identity, Ports
 from daemon.eventlog import EventLog
@@ -41,6 +42,10 @@ ASK_EVERY_S = 600.0
 TOLD_MAX = 64
 AT_ONCE = 8
 TOLD_DEADLINE_S = 10.0
+# Once more to those that did not answer; by then whoever is being started listens.
+TOLD_AGAIN_AFTER_S = (5.0, 25.0)
+# How often what clients say may have this peer ask others.
+RUMOUR_EVERY_S = 2.0
 # An invited organisation asks once a second how its proposal stands.
 GUEST_REQUESTS_PER_MINUTE = 240
 GUESTS_REMEMBERED = 64
@@ -76,6 +81,9 @@ class RosterDesk:
         self._news: list[Message] = []
         self._wake = trio.Event()
         self._guests: dict[PeerId, tuple[float, int]] = {}
+        self._is_rumour = False
+        """Whether a client knows a later roster."""
+        self._rumour_after = -inf
 
     async def start(self) -> None:
         """Read what was proposed before. Raises OSError."""
@@ -87,10 +95,16 @@ class RosterDesk:
                 self._log.log("warning", "roster-expires", f"the roster {words}: `moorage consortium renew`")
 
     def heard(self, remote: Identity, epoch: int) -> None:
-        """Somebody greeted; perhaps it knows a later roster."""
-        if epoch > self._home.roster.epoch and remote.role == "peer" and self._home.roster.is_consortium:
+        """Somebody greeted; perhaps it knows a later roster. A client has one to itself: others are asked then."""
+        if epoch <= self._home.roster.epoch or not self._home.roster.is_consortium or remote.role == "guest":
+            return
+        if remote.role == "peer":
             self._hints[remote.peer] = epoch
-            self._wake.set()
+        elif trio.current_time() < self._rumour_after:
+            return
+        else:
+            self._is_rumour, self._rumour_after = True, trio.current_time() + RUMOUR_EVERY_S
+        self._wake.set()
 
     # --- answers ------------------------------------------------------------------------------
 
@@ -169,20 +183,28 @@ class RosterDesk:
 
     async def run(self) -> None:
         """Until cancelled: pass on news, follow hints, and ask somebody now and then."""
+        async with trio.open_nursery() as nursery:
+            await self._keep_up(nursery)
+
+    async def _keep_up(self, nursery: trio.Nursery) -> None:
         while True:
             with trio.move_on_after(ASK_EVERY_S * self._random.uniform(0.8, 1.2)) as pause:
                 await self._wake.wait()
             self._wake = trio.Event()
             if not self._home.roster.is_consortium:
                 continue
-            if pause.cancelled_caught:
+            if pause.cancelled_caught or self._is_rumour:
+                self._is_rumour = False
                 await self._ask_somebody()
             while self._hints:
                 peer, epoch = self._hints.popitem()
                 if epoch > self._home.roster.epoch:
                     await self._fetch(peer)
             while self._news:
-                await self._spread(self._news.pop(0))
+                news = self._news.pop(0)
+                missed = await self._spread(news, self._others())
+                if missed:
+                    nursery.start_soon(self._spread_again, news, missed)
 
     async def _fetch(self, peer: PeerId) -> None:
         try:
@@ -213,16 +235,34 @@ class RosterDesk:
             with suppress(MoorageError):
                 await self._collect(motion, from_guest=False)
 
-    async def _spread(self, message: Message) -> None:
-        others = self._others()
-        told = iter(others if len(others) <= TOLD_MAX else self._random.sample(others, TOLD_MAX))
+    async def _spread(self, message: Message, others: Sequence[PeerId]) -> list[PeerId]:
+        """Who of those that were to be told did not answer."""
+        chosen = others if len(others) <= TOLD_MAX else self._random.sample(others, TOLD_MAX)
+        told = iter(chosen)
+        missed: list[PeerId] = []
 
         async def tell_some() -> None:
             for peer in told:
-                # Whoever is away finds out by asking.
-                with suppress(MoorageError):
+                try:
                     await self._peers.request(peer, message, deadline_s=TOLD_DEADLINE_S)
+                except (PeerUnavailableError, BusyError):
+                    missed.append(peer)
+                except MoorageError:
+                    # It does not want it, or has left.
+                    continue
 
         async with open_crew() as crew:
-            for _ in range(min(AT_ONCE, len(others))):
+            for _ in range(min(AT_ONCE, len(chosen))):
                 crew.start_soon(tell_some)
+        return missed
+
+    async def _spread_again(self, message: Message, missed: Sequence[PeerId]) -> None:
+        """Whoever was just being started anew; who is away for longer finds out by asking."""
+        epoch = self._home.roster.epoch
+        for pause_s in TOLD_AGAIN_AFTER_S:
+            await trio.sleep(pause_s)
+            if self._home.roster.epoch != epoch:
+                return
+            missed = await self._spread(message, missed)
+            if not missed:
+                return

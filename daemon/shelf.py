@@ -18,7 +18,8 @@ from daemon.documents import DocumentKind, DocumentStore
 from daemon.subject import Subject
 from wire.messages import GetManifest, GetReceipt
 
-# A put that is not anchored after a day was given up: the next one of the same files begins anew.
+# A put that is not anchored a day after its manifest was last given to us was given up: the next one of the same files
+# begins anew. One that is pending gives it again (``client.settle``).
 UNCOMMITTED_MAX_S = 86_400.0
 
 
@@ -106,7 +107,7 @@ class Shelf:
         nobody_knows = _Tally()
         firsts = [peer for peer in manifest.holders() if peer != self._me]
         found = await self._restore(look, "receipt", papers.receipt, firsts, nobody_knows)
-        look.fresh = missing and found is None and self._clock.now() - manifest.created_s <= UNCOMMITTED_MAX_S
+        look.fresh = missing and found is None and await self._is_fresh(look.object, manifest)
         if found is None and not look.fresh:
             # First holders may all have come back empty, while those that took over from them have what is left.
             others = await self._who_took_over(look.object, firsts)
@@ -118,6 +119,14 @@ class Shelf:
         if missing and fault is not None and not (look.fresh or look.trash):
             look.findings.append(fault)
         return found
+
+    async def _is_fresh(self, name: ObjectId, manifest: Manifest) -> bool:
+        now_s = self._clock.now()
+        if now_s - manifest.created_s <= UNCOMMITTED_MAX_S:
+            return True
+        # A file's time may lie: here it only puts a removal off, and one that is to come puts nothing off.
+        given_s = await self._threads.disk(self._documents.stored_s, "manifest", name)
+        return 0 <= now_s - given_s <= UNCOMMITTED_MAX_S
 
     async def _who_took_over(self, name: ObjectId, firsts: Sequence[PeerId]) -> list[PeerId]:
         """Whoever may have papers and is no first holder: those that announce shards, and all that are known."""

@@ -81,13 +81,13 @@ class TlsNet:
     Args:
         certificate: ours, DER, issued by one of ``issuers``.
         key: the certificate's.
-        issuers: DER of each organisation's certificate, by its name: the roster's, asked anew at each connection,
-            so that a new roster holds at once.
+        issuers: DER of each organisation's certificate, by its name: the roster's. It and the certificate are asked
+            for anew at each connection, so that a new roster or a renewed certificate holds at once.
     """
 
     def __init__(
         self,
-        certificate: bytes,
+        certificate: Callable[[], bytes],
         key: Ed25519PrivateKey,
         issuers: Callable[[], Mapping[str, bytes]],
         clock: Clock,
@@ -100,7 +100,8 @@ class TlsNet:
         self._clock = clock
         self._limits = limits or NetLimits()
         self._known = dict(issuers())
-        self._contexts = make_contexts(certificate, key, self._known.values())
+        self._shown = certificate()
+        self._contexts = make_contexts(self._shown, key, self._known.values())
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
         self._workers = trio.CapacityLimiter(os.cpu_count() or 1)
 
@@ -217,10 +218,10 @@ class TlsNet:
 
     def _pump(self, connection: socket.socket, where: str, *, calling: ApplicationProtocol | None = None) -> TlsPump:
         """To speak ``calling``, or what the one who called us wants to."""
-        known = dict(self._issuers())
-        if known != self._known:
-            self._contexts = make_contexts(self._certificate, self._key, known.values())
-            self._known = known
+        known, shown = dict(self._issuers()), self._certificate()
+        if (known, shown) != (self._known, self._shown):
+            self._contexts = make_contexts(shown, self._key, known.values())
+            self._known, self._shown = known, shown
         contexts = self._contexts
         context = {None: contexts.accepting, FRAMES: contexts.connecting, HTTP: contexts.browsing}[calling]
         return TlsPump(

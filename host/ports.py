@@ -17,19 +17,19 @@ from host.threads import RealThreads
 
 
 def real_ports(
-    certificate: bytes,
+    certificate: Callable[[], bytes],
     key: Ed25519PrivateKey,
     issuers: Callable[[], Mapping[str, bytes]],
     *,
     private_files: bool = True,
     net_limits: NetLimits | None = None,
 ) -> Ports:
-    """The world as it is, for one identity (its certificate in DER, its key) on one roster.
+    """The world as it is, for one identity (its certificate, its key) on one roster.
 
     Also tells the process' allocator what it will be used for, and the system how many files may be open.
 
     Args:
-        issuers: DER of each organisation's certificate by its name, asked anew at each connection.
+        certificate, issuers: ours, and each organisation's by its name (DER); asked anew at each connection.
         private_files: new files and folders are for this user alone; otherwise the process' umask decides.
     """
     keep_freed_memory()

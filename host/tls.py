@@ -27,14 +27,14 @@ APPLICATION_PROTOCOLS = (FRAMES, HTTP)
 # Codes of OpenSSL's x509_vfy.h.
 _CAUSES = {
     9: "it is not valid yet: is the clock right on both sides?",
-    10: "it has expired: its organisation has to issue a new one",
+    10: "it has expired: its organisation renews it (`moorage certificate renew`)",
 }
 _UNKNOWN_ISSUER_CODES = frozenset({2, 7, 18, 19, 20, 21})
 _UNKNOWN_ISSUER = "no organisation on our roster issued it: another pool, or an old roster here"
 # Alerts of RFC 8446, section 6.2, by the words of OpenSSL's sslerr.h.
 _ALERTS = {
     "TLSV1_ALERT_UNKNOWN_CA": "no organisation on its roster issued it: another pool, or an old roster there",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it has expired: our organisation has to issue a new one",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it has expired: renew it (`moorage certificate renew`)",
     "SSLV3_ALERT_CERTIFICATE_REVOKED": "it was revoked",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it found a fault with it",
     "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "it is of a kind that it does not take",

@@ -50,7 +50,7 @@ from erasure.shardfile import ShardHasher
 from host.disk import RealDisk
 from tests.durability.look_schedule import looks_table
 from tests.durability.side_by_side import side_by_side_table
-from tests.sim.totals import soaks_table
+from tests.sim.totals import long_runs_table, soaks_table
 from wire.frames import frame_prefix
 from wire.messages import Failure, Hello, Message, Read, Shares, UploadBegin, message_head
 
@@ -376,6 +376,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "durability-looks": looks_table,
     "durability-side-by-side": side_by_side_table,
     "soaks": soaks_table,
+    "long-runs": long_runs_table,
     "scale-peers": scale_tables.peers_table,
     "scale-objects": scale_tables.objects_table,
 }

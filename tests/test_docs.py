@@ -415,7 +415,7 @@ VERSIONED = ["MANIFEST", "ROSTER", "PEER-RECORD", "INDEX", "RECEIPT"]
 def test_a_later_version_is_told_from_damage(name: str) -> None:
     parse_changed(name, {})
     with pytest.raises(NewerVersionError):
-        parse_changed(name, {"v": 3, "new": 1})
+        parse_changed(name, {"v": 4, "new": 1})
 
 
 @pytest.mark.parametrize("name", VERSIONED)

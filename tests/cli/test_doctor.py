@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from cli.view import run_doctor
+from cli.view import check_service, run_doctor
+from client.home import LedgerKeys, load_home
 from core.errors import EXIT_PARTIAL
 from erasure.codec import FAST_KERNEL
+from tests.client.test_rotation import PEER, founded_on
+from tests.sim.clock import SimClock
+from tests.sim.disk import SimDisk
 
 
 def kernel_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
@@ -37,3 +41,14 @@ def test_the_slow_erasure_kernel_needs_attention(
     check = kernel_check(tmp_path, capsys)
     assert check["ok"] is False
     assert "zfec computes shares, which is slow" in str(check["text"])
+
+
+def test_a_ledger_peer_whose_keys_the_roster_does_not_have_needs_attention() -> None:
+    disk = SimDisk()
+    founded_on(disk)
+    home = load_home(disk, PEER, SimClock())
+    assert home.service is not None
+    assert check_service(home, home.service).ok
+    check = check_service(home, LedgerKeys(home.service.log_seed, b"o" * 32))
+    assert not check.ok
+    assert "keys/ledger-witness.seed" in check.text

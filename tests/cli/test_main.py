@@ -225,6 +225,7 @@ def test_each_command_runs_with_its_own_words(name: str) -> None:
         "ledger": ["show"],
         "consortium": ["renew"],
         "roster": ["show"],
+        "certificate": ["renew"],
     }
     assert main([name, *words.get(name, [])]) == 0
     assert SCRIPT.seen[0].command == name

@@ -76,6 +76,9 @@ def test_the_version_is_the_package_s() -> None:
 INTERRUPT = """
 import os, signal, sys
 
+# As at any start from a terminal: a shell's background jobs inherit that it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == {name!r}:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from client.candidates import candidate_of
+from client.certificates import CERTIFICATE_VALID_S
 from client.home import (
     CONVERGENCE_FILE,
     LOG_FILE,
@@ -20,7 +21,7 @@ from client.home import (
     load_home,
 )
 from client.placer import Placer
-from client.provision import CERTIFICATE_VALID_S, NewHome, Provisioner
+from client.provision import NewHome, Provisioner
 from core.durable import read_file, write_file
 from core.errors import HomeError, LedgerError, NotEnoughPeersError, PeerRefusedError, PeerUnavailableError, UsageError
 from core.ids import PeerId
@@ -149,7 +150,7 @@ def test_another_s_certificate_or_roster_does_not_fit() -> None:
 
 def test_an_expired_certificate_says_whom_to_ask() -> None:
     disk, _ = new_pool()
-    with pytest.raises(PeerRefusedError, match="ask 'hospital-1' for a new one"):
+    with pytest.raises(PeerRefusedError, match="`moorage certificate renew` where 'hospital-1' has its issuing key"):
         load_home(disk, CLIENT, SimClock(start_s=START_S + CERTIFICATE_VALID_S + 1))
 
 

@@ -6,16 +6,14 @@ import pytest
 
 from anchor.roster import read_roster
 from anchor.rosterfile import encode_roster_file
-from client.home import WORKSHOP_FOLDER, HeldRoster, Home, LedgerKeys
+from client.home import HeldRoster, Home, LedgerKeys, sync_roster
 from client.rosters import accept_roster
-from core.durable import clear_workshop
 from core.errors import MoorageError, RosterError
 from core.identity import key_from_seed
 from core.ids import PeerId
 from core.ports import Disk, Identity
 from tests.anchor.consortium import FOUR, NOW_S, Hospital, founded, swapped, version
 from tests.anchor.test_roster import SAMPLE, file_of
-from tests.sim.crash import crash_everywhere
 from tests.sim.disk import SimDisk
 
 FIRST, SECOND = encode_roster_file(founded()), encode_roster_file(swapped())
@@ -29,6 +27,7 @@ def home_on(disk: Disk, roster: bytes = FIRST) -> Home:
             file.sync()
         disk.sync_folder("/home")
     data = written(disk)
+    sync_roster(disk, "/home")
     who = Identity(PeerId(bytes(32)), "b", "site", "peer-1", "peer", b"")
     keys = LedgerKeys(bytes(32), bytes(32))
     return Home("/home", HeldRoster(read_roster(data), data), who, key_from_seed(bytes(32)), keys, None)
@@ -96,33 +95,3 @@ def test_a_pool_of_one_key_takes_no_consortium_s_roster() -> None:
     home = home_on(disk, file_of(SAMPLE))
     with pytest.raises(RosterError, match="one key"):
         accept(disk, home, SECOND)
-
-
-class AcceptStory:
-    """A daemon accepts a roster and acts by it."""
-
-    def __init__(self) -> None:
-        self.in_use = 1
-
-    def prepare(self, disk: Disk) -> None:
-        home_on(disk)
-
-    def run(self, disk: Disk) -> None:
-        home = home_on(disk)
-        accept(disk, home, SECOND)
-        self.in_use = home.roster.epoch
-
-    def recover(self, disk: Disk) -> None:
-        clear_workshop(disk, f"/home/{WORKSHOP_FOLDER}")
-        home_on(disk)
-
-    def check(self, disk: Disk) -> None:
-        epoch = read_roster(written(disk)).epoch
-        assert epoch >= self.in_use
-        assert accept(disk, home_on(disk), SECOND) == (epoch == 1)
-        assert written(disk) == SECOND
-
-
-def test_a_power_cut_at_any_moment_leaves_the_one_roster_or_the_other() -> None:
-    """And what was in use before the cut is there after it: nobody acts by a roster that a cut takes back."""
-    assert crash_everywhere(AcceptStory) > 40

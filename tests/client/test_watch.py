@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar, TypeVarTuple, Unpack
 
 import pytest
+import trio
 from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from anchor.compact import Edge
 from anchor.evidence import AlarmKind, Evidence, check_evidence, parse_evidence
@@ -34,7 +36,7 @@ from anchor.rules import ObjectState
 from client.evidence import MonitorState, read_evidence
 from client.logs import open_folder
 from client.tilesource import FolderSource
-from client.watch import Head, Look, Target, Watcher
+from client.watch import QUORUM_PATIENCE_S, Head, Look, Target, Watcher
 from core.encoding import encode_checked
 from core.errors import CorruptError, LedgerError, MalformedError, MoorageError
 from core.identity import public_bytes
@@ -362,16 +364,44 @@ async def test_what_this_release_does_not_know_is_said_and_is_no_alarm() -> None
     assert ["unknown-type" in look.notes[0], "unknown-signer" in look.notes[1]] == [True, True]
 
 
-async def test_a_checkpoint_below_the_quorum_or_of_another_log_is_an_alarm() -> None:
+def serving(hospital: Hospital, note: bytes) -> Target:
+    served = SimDrive()
+    served.plant("/log/checkpoint", note)
+    return hospital.target()._replace(source=FolderSource(SimDisk(served), Inline(), "/log"))
+
+
+async def test_a_checkpoint_below_the_quorum_or_of_another_log_is_an_alarm_that_passes(
+    autojump_clock: MockClock,
+) -> None:
     hospital, monitor = Hospital(), Monitor()
     hospital.append(FIRST)
     note = hospital.log.published()
     assert note is not None
     for wrong in (note[: note.rindex("— ".encode())], note.replace(b"log/A", b"log/B"), b"garbage"):
-        served = SimDrive()
-        served.plant("/log/checkpoint", wrong)
-        look = await monitor.look(hospital.target()._replace(source=FolderSource(SimDisk(served), Inline(), "/log")))
+        look = await monitor.look(serving(hospital, wrong))
         assert look.alarms[0].evidence.kind is AlarmKind.BAD_CHECKPOINT
+        assert (await monitor.look(hospital.target())).alarms == ()
+        assert monitor.state.standing() == []
+
+
+@pytest.mark.parametrize(("after_s", "alarms"), [(QUORUM_PATIENCE_S - 5, 0), (QUORUM_PATIENCE_S + 5, 1)])
+async def test_cosignatures_may_come_late_but_not_too_late(
+    after_s: float, alarms: int, autojump_clock: MockClock
+) -> None:
+    hospital, monitor = Hospital(), Monitor()
+    hospital.append(FIRST)
+    note = hospital.log.published()
+    assert note is not None
+    path = f"{hospital.log.folder}/checkpoint"
+    hospital.disk.drive.plant(path, note[: note.rindex("— ".encode())])
+
+    async def cosign() -> None:
+        await trio.sleep(after_s)
+        hospital.disk.drive.plant(path, note)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cosign)
+        assert len((await monitor.look(hospital.target())).alarms) == alarms
 
 
 @pytest.mark.parametrize("path", ["tile/entries/000.p/3"])

@@ -78,13 +78,13 @@ def test_it_is_believed_in_its_time_only() -> None:
     for now in (START_S - 300, START_S, end_s):
         read_certificate(ANNA.certificate, ISSUERS, now=now)
     for now in (START_S - 301, end_s + 1, 0.0):
-        with pytest.raises(PeerRefusedError, match=r"valid from 20\d\d-\d\d-\d\d to"):
+        with pytest.raises(PeerRefusedError, match=r"(ended|begins) on 20\d\d-\d\d-\d\d: "):
             read_certificate(ANNA.certificate, ISSUERS, now=now)
 
 
 def test_it_dies_with_its_issuer() -> None:
     forever = HOSPITAL.admit("eternal", valid_s=20 * YEAR_S)
-    with pytest.raises(PeerRefusedError, match="not now"):
+    with pytest.raises(PeerRefusedError, match="issuer's certificate of"):
         read_certificate(forever.certificate, ISSUERS, now=START_S + 11 * YEAR_S)
 
 

@@ -11,6 +11,7 @@ from client.home import ROSTER_FILE, WORKSHOP_FOLDER, Home, load_home
 from client.ledger import open_log
 from client.memory import CatalogueEntry, ClientMemory, StoredExtent
 from client.provision import Provisioner, is_pool_made
+from client.unfinished import Unfinished, UnfinishedPuts, pending_of
 from core.durable import clear_workshop
 from core.errors import HomeError, MoorageError
 from core.ids import ObjectId, PeerId, ShardRoot
@@ -107,6 +108,60 @@ class ClientMemoryKept(Story):
         assert disk.list_folder(f"{FOLDER}/{WORKSHOP_FOLDER}") == [], "a leftover in the workshop"
 
 
+class PendingKept(Story):
+    """A put finds no quorum, and is settled later: at any time it is pending or in the catalogue, and never neither."""
+
+    name = "what is pending"
+    errors: ClassVar[Errors] = (OSError,)
+
+    def __init__(self) -> None:
+        self.proof = b""
+        self.begun = self.anchored = False
+        self._lives = 0
+
+    def _open(self, disk: Disk) -> tuple[UnfinishedPuts, ClientMemory]:
+        # No two processes draw the same names for their temporary files.
+        self._lives += 1
+        chance = SimChance(self._lives, "client")
+        return UnfinishedPuts(disk, HOME, chance), ClientMemory(disk, HOME, chance)
+
+    def prepare(self, disk: Disk) -> None:
+        """An earlier put of the same content that could not be gone on with."""
+        self._open(disk)[0].begin(Unfinished(_entry(0)._replace(object=ObjectId(b"e" * 32)), b"manifest"))
+
+    def run(self, disk: Disk) -> None:
+        notes, memory = self._open(disk)
+        note = Unfinished(_entry(1), b"manifest" * 100)
+        notes.begin(note)
+        self.begun = True
+        notes.update(note._replace(receipt=b"proof" * 100))
+        self.proof = b"proof" * 100
+        memory.remember_object(note.entry, note.manifest_file, b"receipt" * 100)
+        self.anchored = True
+        notes.end(OBJECT)
+
+    def recover(self, disk: Disk) -> None:
+        clear_workshop(disk, f"{FOLDER}/{WORKSHOP_FOLDER}")
+
+    def check(self, disk: Disk) -> None:
+        notes, memory = self._open(disk)
+        assert notes.damaged() == []
+        entries = list(memory.objects())
+        assert len(entries) >= self.anchored, "what is anchored is forgotten"
+        pending = {note.entry.object: note for note in pending_of(memory, notes)}
+        if entries:
+            assert memory.receipt_file(OBJECT) == b"receipt" * 100, "an object without its receipt"
+            assert OBJECT not in pending, "what is anchored is called pending"
+        elif self.begun:
+            assert pending[OBJECT].manifest_file == b"manifest" * 100, "what is pending is forgotten"
+            assert pending[OBJECT].receipt in (self.proof, b"proof" * 100)
+        else:
+            assert pending, "what was pending is forgotten before it begins anew"
+        self.run(disk)
+        assert notes.all() == []
+        assert disk.list_folder(f"{FOLDER}/{WORKSHOP_FOLDER}") == [], "a leftover in the workshop"
+
+
 class AddressesKept(SmallFile):
     name = "known addresses"
     path = f"{FOLDER}/{KNOWN_FILE}"
@@ -159,4 +214,4 @@ class PoolMade(Story):
             assert disk.stat(f"/pool/{name}/settings.toml") is not None
 
 
-STORIES: tuple[type[Story], ...] = (ClientMemoryKept, AddressesKept, PoolMade)
+STORIES: tuple[type[Story], ...] = (ClientMemoryKept, PendingKept, AddressesKept, PoolMade)

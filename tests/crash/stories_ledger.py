@@ -38,7 +38,7 @@ class LogAndWitness(log_crash.EmbeddedStory, Story):
     """Log and witness on one drive, from the first folder on."""
 
     name = "log and witness: create, append"
-    slow = 11
+    slow = 17
 
     def check(self, disk: Disk) -> None:
         super().check(disk)
@@ -50,7 +50,7 @@ class WitnessRemembers(Story):
     """A witness cosigns three checkpoints and refuses a fork, which it keeps as evidence."""
 
     name = "witness: checkpoint and evidence"
-    slow = 9
+    slow = 15
 
     def __init__(self) -> None:
         self.log_disk = SimDisk()
@@ -96,7 +96,7 @@ class OperatorCommits(writer_crash.OperatorStory, Story):
     """A log operator fills its first tile; the witness signs before the tiles are written, and lives elsewhere."""
 
     name = "log operator: commits over a full tile"
-    slow = 17
+    slow = 29
 
     def again(self, disk: Disk) -> None:
         """A daemon that met an error of the disk begins anew with its log."""

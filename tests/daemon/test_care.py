@@ -29,6 +29,7 @@ from daemon.sweep import LARGE_BYTES, OBJECTS_AT_ONCE
 from daemon.tally import ANCHOR_EVERY_MIN_S
 from daemon.visit import Seen, Visitor
 from tests.daemon.care_pool import SCHEME, CarePool, Put
+from tests.sim.drive import SimDrive
 from wire.messages import Job, Message, Read, StoreManifest, StoreReceipt
 
 DAY_S = 86_400
@@ -651,6 +652,38 @@ async def test_while_anybody_is_silent_nothing_is_given_up(autojump_clock: objec
         await pool.job(first.name)
         assert first.store.documents.names("manifest") == (put.object,)
         bystander.state = "up"
+        await pool.job(first.name)
+    assert first.store.documents.names("manifest") == ()
+
+
+async def test_what_is_pending_is_kept_while_its_client_asks_for_it(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = CarePool()
+    monkeypatch.setattr(SimDrive, "tick_ns", property(lambda _: int(pool.clock.now() * 1e9)))
+    put = pool.put(with_receipt=False)
+    first = pool.peers["peer-1"]
+    await trio.sleep(1.5 * DAY_S)
+    for peer in put.manifest.holders():
+        pool.by_id[peer].store.documents.put("manifest", put.object, put.manifest_file)
+    await trio.sleep(0.9 * DAY_S)
+    async with pool.caring(first.name):
+        await pool.job(first.name)
+        assert first.store.documents.names("manifest") == (put.object,)
+        await trio.sleep(0.2 * DAY_S)
+        await pool.job(first.name)
+        assert first.store.documents.names("manifest") == ()
+
+
+async def test_a_file_s_time_that_is_to_come_keeps_nothing(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = CarePool()
+    monkeypatch.setattr(SimDrive, "tick_ns", property(lambda _: int((pool.clock.now() + 9 * DAY_S) * 1e9)))
+    pool.put(with_receipt=False)
+    first = pool.peers["peer-1"]
+    await trio.sleep(1.1 * DAY_S)
+    async with pool.caring(first.name):
         await pool.job(first.name)
     assert first.store.documents.names("manifest") == ()
 

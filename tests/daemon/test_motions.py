@@ -36,7 +36,6 @@ from daemon.motions import MOTIONS_MAX, Motions
 from tests.anchor.consortium import FOUR, NOW_S, YEAR_S, Hospital, founded, seed, swapped
 from tests.client.test_rosters import home_on
 from tests.core.test_encoding import values
-from tests.sim.crash import crash_everywhere
 from tests.sim.disk import SimDisk
 
 BASE: Roster = roster_of(founded())
@@ -273,31 +272,6 @@ def test_an_invitation_is_one_organisation_s() -> None:
         book.offer(motion(proposal(), FOUR[1]), from_guest=True)
 
 
-class CollectStory:
-    """A peer keeps a ballot, and says so."""
-
-    def __init__(self) -> None:
-        self.promised = 0
-
-    def prepare(self, disk: Disk) -> None:
-        motions_on(disk).offer(motion(proposal(), FOUR[1]))
-
-    def run(self, disk: Disk) -> None:
-        motions_on(disk).offer(motion(proposal(), FOUR[2]))
-        self.promised = 2
-
-    def recover(self, disk: Disk) -> None:
-        motions_on(disk)
-
-    def check(self, disk: Disk) -> None:
-        (kept,) = motions_on(disk).motions()
-        assert len(parse_motion(kept).ballots) >= max(1, self.promised)
-
-
-def test_a_power_cut_takes_no_ballot_that_was_said_to_be_kept() -> None:
-    assert crash_everywhere(CollectStory, images=1) > 10
-
-
 # --- signing ----------------------------------------------------------------------------------------
 
 
@@ -317,30 +291,3 @@ def test_an_admin_never_signs_two_rosters_of_one_version() -> None:
     write_file(disk, f"/home/{SIGNED_FILE}", b"damaged", token="t")
     with pytest.raises(HomeError, match="backup"):
         sign_once(disk, folder, first, BASE, "t")
-
-
-class SignStory:
-    """An admin signs; the power goes; somebody asks for the other roster of that version."""
-
-    def __init__(self) -> None:
-        self.signed = False
-
-    def prepare(self, disk: Disk) -> None:
-        admin_home(disk)
-
-    def run(self, disk: Disk) -> None:
-        sign_once(disk, "/home", draft_of(next_roster(BASE, proposal())), BASE, "t")
-        self.signed = True
-
-    def recover(self, disk: Disk) -> None:
-        disk.list_folder("/home")
-
-    def check(self, disk: Disk) -> None:
-        other = draft_of(next_roster(BASE, proposal(name="c")))
-        if self.signed:
-            with pytest.raises(RefusedError):
-                sign_once(disk, "/home", other, BASE, "u")
-
-
-def test_no_signature_leaves_before_it_is_noted_for_good() -> None:
-    assert crash_everywhere(SignStory, images=1) > 10

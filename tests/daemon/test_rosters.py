@@ -22,7 +22,7 @@ from core.errors import BusyError, MoorageError, PeerUnavailableError, ProtocolE
 from core.ids import PeerId
 from core.ports import Identity, Ports
 from daemon.eventlog import EventLog
-from daemon.rosters import ASK_EVERY_S, GUEST_REQUESTS_PER_MINUTE, RosterDesk
+from daemon.rosters import ASK_EVERY_S, GUEST_REQUESTS_PER_MINUTE, TOLD_AGAIN_AFTER_S, RosterDesk
 from daemon.settings import LogSettings
 from dht.records import PeerRecord
 from tests.anchor.consortium import FOUR, NOW_S, Hospital, founded, swapped, version
@@ -142,8 +142,33 @@ async def test_who_was_away_asks_when_it_is_back(autojump_clock: MockClock) -> N
         await ring.desks[identity(1).peer].answer(ADMIN, StoreRoster(SECOND))
         await trio.sleep(1)
         assert ring.epochs == [2, 2, 1]
+        await trio.sleep(sum(TOLD_AGAIN_AFTER_S) + 1)
         ring.away.clear()
         await trio.sleep(ASK_EVERY_S * 1.3)
+        assert ring.epochs == [2, 2, 2]
+
+
+async def test_who_was_just_being_started_is_told_again(autojump_clock: MockClock) -> None:
+    async with a_ring() as ring:
+        ring.away.add(identity(3).peer)
+        await ring.desks[identity(1).peer].answer(ADMIN, StoreRoster(SECOND))
+        await trio.sleep(2)
+        assert ring.epochs == [2, 2, 1]
+        ring.away.clear()
+        await trio.sleep(sum(TOLD_AGAIN_AFTER_S))
+        assert ring.epochs == [2, 2, 2]
+
+
+async def test_a_client_that_knows_a_later_roster_has_others_asked(autojump_clock: MockClock) -> None:
+    async with a_ring(2) as ring:
+        ring.add(9, SECOND)
+        first = ring.desks[identity(1).peer]
+        first.heard(identity(60, "guest"), 2)
+        await trio.sleep(1)
+        assert ring.epochs == [1, 1, 2]
+        for _ in range(20):
+            first.heard(ADMIN, 2)
+            await trio.sleep(3)
         assert ring.epochs == [2, 2, 2]
 
 

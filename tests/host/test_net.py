@@ -43,7 +43,7 @@ SOON = NetLimits(connect_deadline_s=5, handshake_deadline_s=0.3)
 
 
 def net(person: Person = CALLER, limits: NetLimits | None = None) -> TlsNet:
-    return TlsNet(person.certificate, person.key, lambda: HOSPITAL.issuers, RealClock(), limits=limits)
+    return TlsNet(lambda: person.certificate, person.key, lambda: HOSPITAL.issuers, RealClock(), limits=limits)
 
 
 async def echo(connection: Connection) -> None:
@@ -70,6 +70,21 @@ async def read_to_end(stream: trio.abc.ReceiveStream) -> bytes:
         async for data in stream:
             received += data
     return received
+
+
+async def test_an_ended_certificate_is_refused_with_what_to_do_and_a_renewed_one_holds_at_once() -> None:
+    """Without a restart of the one that renewed."""
+    ended = HOSPITAL.admit("caller", now=NOW - 200, valid_s=100)
+    shown = [ended.certificate]
+    caller = TlsNet(lambda: shown[0], ended.key, lambda: HOSPITAL.issuers, RealClock())
+    async with trio.open_nursery() as nursery:
+        address = await nursery.start(net(LISTENER).serve, ANY_PORT, echo)
+        with pytest.raises(PeerRefusedError, match="`moorage certificate renew`"):
+            await caller.connect(address)
+        shown[0] = CALLER.certificate
+        connection = await caller.connect(address)
+        await connection.aclose()
+        nursery.cancel_scope.cancel()
 
 
 # --- hostile and broken callers -------------------------------------------------------------
@@ -252,7 +267,7 @@ async def test_a_certificate_of_tomorrow_is_refused_with_a_hint_at_the_clock(nur
 
 async def test_without_any_issuer_everybody_is_refused(nursery: trio.Nursery) -> None:
     address = await nursery.start(net(LISTENER).serve, ANY_PORT, echo)
-    alone = TlsNet(CALLER.certificate, CALLER.key, dict, RealClock())
+    alone = TlsNet(lambda: CALLER.certificate, CALLER.key, dict, RealClock())
     with pytest.raises(PeerRefusedError):
         await alone.connect(address)
 
@@ -590,7 +605,7 @@ async def test_a_listener_that_hangs_up_before_the_welcome_is_unavailable(nurser
 
 
 async def test_a_pool_of_ports_works_together(nursery: trio.Nursery, tmp_path: Path) -> None:
-    ports = real_ports(LISTENER.certificate, LISTENER.key, lambda: HOSPITAL.issuers)
+    ports = real_ports(lambda: LISTENER.certificate, LISTENER.key, lambda: HOSPITAL.issuers)
     await ports.threads.disk(ports.disk.make_folders, str(tmp_path / ports.chance.token(4).hex()))
     assert ports.clock.now() > NOW
     await still_serves(await nursery.start(ports.net.serve, ANY_PORT, echo))

@@ -9,7 +9,7 @@ import pytest
 
 from anchor.manifest import parse_manifest
 from core.ids import ObjectId
-from tests.integration.consortium import Consortium, consortium
+from tests.integration.consortium import POOL, Consortium, consortium
 from tests.integration.pool import is_whole, random_file, run, wait_until
 
 # Some forty processes one after the other; the machine may be busy.
@@ -38,7 +38,31 @@ def entries_of(pool: Consortium, name: str) -> int:
     return size
 
 
+def check_it_says_pending(pool: Consortium, name: str, file: Path) -> None:
+    printed = pool.run("a", "receipt", name[:8], expect=75)
+    assert "is pending" in printed.complaint
+    file.write_bytes(printed.output)
+    checked = pool.run("b", "check-receipt", file, expect=75).json
+    assert (checked["object"], checked["state"], checked["valid"]) == (name, "pending", False)
+    assert (checked["origin"], checked["needed"]) == (f"{POOL}/a/1", 3)
+    assert len(checked["cosigners"]) < 3
+    words = run("check-receipt", file, expect=75).output.decode()
+    assert "durable in the log by the log's own signature only" in words
+
+
+def check_any_file_is_anchored_for_all(pool: Consortium, file: Path) -> None:
+    """By the organisation's log, once, with a proof that another member believes."""
+    random_file(file, 5000, seed=9)
+    made, again = (pool.run("a", "anchor", file).json["anchored"][0] for _ in range(2))
+    assert (made["index"], made["origin"], again["index"]) == (2, f"{POOL}/a/1", 2)
+    assert len({item["name"] for item in made["cosigners"]}) == 3
+    assert pool.run("b", "ledger", "verify", made["proof"], "--against", file).json["valid"] is True
+    random_file(file, 5000, seed=10)
+    pool.run("b", "ledger", "verify", made["proof"], "--against", file, expect=4)
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_only_what_a_quorum_cosigned_is_called_anchored_and_the_same_put_goes_on(tmp_path: Path) -> None:
     with consortium(tmp_path / "pool", *"abcd") as pool:
         first, second, third = (random_file(tmp_path / str(number), 90_000, seed=number) for number in range(3))
@@ -48,15 +72,33 @@ def test_only_what_a_quorum_cosigned_is_called_anchored_and_the_same_put_goes_on
         receipt = pool.run("a", "put", second).json["receipt"]
         signed_by = pool.run("a", "check-receipt", receipt).json["cosigners"]
         assert [name.split("/")[1] for name in signed_by] == ["a", "b", "c"]
+        check_any_file_is_anchored_for_all(pool, tmp_path / "report")
 
         pool.stop("c")
         words: list[str | Path] = ["put", third, "--scheme", "1+1", "--allow-degraded"]
         refused = pool.run("a", *words, expect=75)
         assert "run the same put again" in refused.complaint
+        listed = pool.run("a", "ls").json
+        (waiting,) = listed["pending"]
+        assert (len(listed["objects"]), waiting["state"], waiting["bytes"]) == (2, "pending", 90_000)
+        check_it_says_pending(pool, waiting["object"], tmp_path / "pending.json")
+        # Neither a restart nor the loss of the files is in the way.
+        third.rename(tmp_path / "elsewhere")
+        pool.stop("a")
+        pool.start("a")
+        still = pool.run("a", "receipt", "--settle", expect=75).json
+        assert [item["object"] for item in still["pending"]] == [waiting["object"]]
         pool.start("c")
-        assert pool.run("a", *words).json["anchored"] is True
-        # One manifest and one entry, however often it was tried.
-        assert entries_of(pool, "a") == 3
+        wait_until(lambda: pool.run("a", "receipt", "--settle", expect=None).status == 0, what="quorum", within_s=60)
+        assert pool.run("a", "receipt", "--settle").json["settled"] == []
+        listed = pool.run("a", "ls").json
+        assert (len(listed["objects"]), listed["pending"]) == (3, [])
+        receipt = pool.home("a") / "receipts" / waiting["object"]
+        assert len(pool.run("a", "check-receipt", receipt).json["cosigners"]) == 3
+        (tmp_path / "elsewhere").rename(third)
+        assert pool.run("a", *words).json["object"] == waiting["object"]
+        # One manifest and one entry, however often it was tried; and the file's.
+        assert entries_of(pool, "a") == 4
         looked = pool.run("b", "ledger", "watch", "--once", expect=None).json
         assert [item["silent"] is None for item in looked["logs"] if item["origin"].split("/")[1] == "a"] == [True]
         assert not looked["alarms"]
@@ -117,6 +159,7 @@ def test_an_invitation_is_one_organisation_s_and_what_is_damaged_or_expired_is_n
         assert pool.epoch("b") == 2
 
 
+@pytest.mark.slow
 def test_members_rotate_keys_renew_and_never_sign_two_rosters_of_one_version(tmp_path: Path) -> None:
     with consortium(tmp_path / "pool", "a", "b") as pool:
         before = {item["name"]: item["admin_key"] for item in pool.run("a", "roster", "show").json["organisations"]}

@@ -293,7 +293,7 @@ def test_an_expired_certificate_is_refused_and_says_so(pool: Pool, tmp_path: Pat
     home = tmp_path / "expired"
     shutil.copytree(pool.home("client"), home)
     _reissue(pool, home, valid_s=86_400)
-    refused(pool.run("put", blob, home=home, expect=6), "peer-refused", "is valid from", "not now")
+    refused(pool.run("put", blob, home=home, expect=6), "peer-refused", "certificate renew")
 
 
 def test_a_shard_of_a_newer_release_is_told_apart_from_a_damaged_one(pool: Pool, blob: Path) -> None:

@@ -97,12 +97,12 @@ async def put_again_after_losses(seed: int, monkeypatch: pytest.MonkeyPatch) -> 
         await pool.start()
         manifests: list[Manifest] = []
 
-        async def cut(client: Client, manifest: Manifest, *_: object) -> bytes:
+        async def cut(client: Client, manifest: Manifest, *_: object, **__: object) -> bytes:
             manifests.append(manifest)
             raise HomeError("the client is cut off here")
 
         with monkeypatch.context() as patch:
-            patch.setattr("client.put.anchor_manifest", cut)
+            patch.setattr("client.finish.anchor_manifest", cut)
             with pytest.raises(HomeError):
                 await store(pool, files)
         names = {node.person.identity.peer: name for name, node in pool.peers.items()}
@@ -126,14 +126,16 @@ async def put_with_few_receipts(seed: int, takers: int, monkeypatch: pytest.Monk
         pool = SimPool(world, peers=6, sites=3)
         await pool.start()
 
-        async def only_some(client: Client, manifest: Manifest, manifest_file: bytes, size_bytes: int) -> bytes:
+        async def only_some(
+            client: Client, manifest: Manifest, manifest_file: bytes, size_bytes: int, **_: object
+        ) -> bytes:
             receipt = await anchor_manifest(client, manifest, manifest_file, size_bytes)
             for name in sorted(pool.peers)[takers:]:
                 pool.peers[name].crash()
             return receipt
 
         with monkeypatch.context() as patch:
-            patch.setattr("client.put.anchor_manifest", only_some)
+            patch.setattr("client.finish.anchor_manifest", only_some)
             return await try_to_store(pool, some_files(seed))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import client.fetch
+import client.finish
 import client.put
 from anchor.manifest import Extent, Manifest
+from client.asker import Asker
 from client.context import Client
 from client.extents import DoneExtent, ExtentStorer
 from client.memory import StoredExtent
@@ -40,55 +42,49 @@ async def manifest_too_late(
     published = make_manifest(client_, storer.scheme, done, index, source.entries, degraded=placer.degraded)
     message = StoreManifest(published.object, published.manifest_file)
     nursery = client_.peers._nursery
-    nursery.start_soon(store_on_all, client_, placer, published.manifest.holders(), message)
+    nursery.start_soon(store_on_all, client_.peers, published.manifest.holders(), message)
     return published
 
 
 @plant(client.put, "store_on_all", story="put", bug="one holder that has the manifest is enough", promise=ORDER)
 async def manifest_on_one(
-    client_: Client, placer: Placer, holders: Sequence[PeerId], message: StoreManifest | StoreReceipt
-) -> bool:
-    stored = await store_on_all(client_, placer, holders, message)
-    if stored or isinstance(message, StoreReceipt) or all(peer in placer.failed for peer in holders):
-        return stored
-    placer.failed.clear()
-    return True
+    peers: Asker, holders: Sequence[PeerId], message: StoreManifest | StoreReceipt
+) -> dict[PeerId, MoorageError]:
+    failed = await store_on_all(peers, holders, message)
+    return failed if len(failed) == len(holders) else {}
 
 
 # --- how many copies --------------------------------------------------------------------------
 
 
-@plant(client.put, "_check_receipts", story="put", bug="copies of the receipt are counted off by one", promise=COPIES)
-def receipts_off_by_one(placer: Placer, holders: Sequence[PeerId], scheme: Scheme) -> None:
-    having = sum(peer not in placer.failed for peer in holders)
+@plant(client.finish, "check_copies", story="put", bug="copies of the receipt are counted off by one", promise=COPIES)
+def receipts_off_by_one(failed: Collection[PeerId], holders: Sequence[PeerId], scheme: Scheme) -> None:
+    having = sum(peer not in failed for peer in holders)
     if having < min(scheme.spare, len(holders)):
         raise PeerUnavailableError(f"only {having} of {len(holders)} holders took the receipt")
 
 
-@plant(client.put, "store_on_all", story="put", bug="a retry counts one peer's copy twice", promise=COPIES)
+@plant(client.finish, "store_on_all", story="put", bug="a retry counts one peer's copy twice", promise=COPIES)
 async def copy_counted_twice(
-    client_: Client, placer: Placer, holders: Sequence[PeerId], message: StoreManifest | StoreReceipt
-) -> bool:
+    peers: Asker, holders: Sequence[PeerId], message: StoreManifest | StoreReceipt
+) -> dict[PeerId, MoorageError]:
     """Whoever does not take the receipt is replaced by the next holder that does, which may have it already."""
-    if isinstance(message, StoreManifest):
-        return await store_on_all(client_, placer, holders, message)
-    missed: list[PeerId] = []
+    missed: dict[PeerId, MoorageError] = {}
 
     async def store(number: int) -> None:
         for at in range(len(holders)):
             peer = holders[(number + at) % len(holders)]
             try:
-                await client_.peers.request(peer, message, deadline_s=DISK_DEADLINE_S)
+                await peers.request(peer, message, deadline_s=DISK_DEADLINE_S)
             except MoorageError:
                 continue
             return
-        placer.fail(holders[number], PeerUnavailableError("nobody takes it"))
-        missed.append(holders[number])
+        missed[holders[number]] = PeerUnavailableError("nobody takes it")
 
     async with open_crew() as crew:
         for number in range(len(holders)):
             crew.start_soon(store, number)
-    return not missed
+    return missed
 
 
 # --- what was stored before ---------------------------------------------------------------------

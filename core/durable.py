@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 from contextlib import AbstractContextManager, suppress
 
@@ -94,8 +95,15 @@ def read_file(disk: Disk, path: str, *, max_bytes: int) -> bytes | None:
         return None
 
 
-def remove_parts(disk: Disk, folder: str) -> None:
-    """Remove temporary files that a crash left in ``folder``. Only safe while nobody writes there."""
+def remove_parts(disk: Disk, folder: str, *, before_ns: float = math.inf) -> None:
+    """Remove temporary files that a crash left in ``folder``. Only safe while nobody writes there.
+
+    Where others may be writing, ``before_ns`` spares what was modified since then (nanoseconds since the epoch).
+    """
     for name in disk.list_folder(folder):
-        if name.endswith(PART_SUFFIX):
-            disk.unlink(posixpath.join(folder, name))
+        if not name.endswith(PART_SUFFIX):
+            continue
+        path = posixpath.join(folder, name)
+        found = disk.stat(path)
+        if found is not None and found.modified_ns < before_ns:
+            disk.unlink(path)

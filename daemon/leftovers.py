@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
 from contextlib import suppress
 
 from client.home import WORKSHOP_FOLDER, Home
-from core.durable import PART_SUFFIX, clear_workshop, remove_parts
+from core.durable import clear_workshop, remove_parts
 from core.ports import Disk
 
 STATE_FOLDER = "state"
@@ -24,12 +23,4 @@ def clear_state(disk: Disk, home: Home, now_s: float) -> None:
     with suppress(OSError):
         remove_parts(disk, home.path(STATE_FOLDER))
         clear_workshop(disk, home.path(WORKSHOP_FOLDER))
-        _remove_old_parts(disk, home.path(KEYS_FOLDER), (now_s - KEY_PARTS_KEPT_S) * 1e9)
-
-
-def _remove_old_parts(disk: Disk, folder: str, before_ns: float) -> None:
-    for name in disk.list_folder(folder):
-        path = posixpath.join(folder, name)
-        found = disk.stat(path) if name.endswith(PART_SUFFIX) else None
-        if found is not None and found.modified_ns < before_ns:
-            disk.unlink(path)
+        remove_parts(disk, home.path(KEYS_FOLDER), before_ns=(now_s - KEY_PARTS_KEPT_S) * 1e9)

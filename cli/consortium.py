@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Callable, Sequence
 
@@ -79,7 +80,10 @@ def _maker(folder: str, plan: MemberPlan) -> MemberMaker:
 def run_init(arguments: argparse.Namespace) -> int:
     """Raises UsageError, HomeError (something is in the folder already)."""
     folder = os.path.abspath(arguments.dir)
-    maker = _maker(folder, _plan(arguments, arguments.pool))
+    plan = _plan(arguments, arguments.pool)
+    if arguments.start:
+        _check_listen(plan.listen)
+    maker = _maker(folder, plan)
     organisation = maker.make()
     data = _first_roster(maker, arguments.pool, organisation)
     maker.write_roster(data, [])
@@ -171,11 +175,12 @@ def run_join(arguments: argparse.Namespace) -> int:
     maker = _maker(folder, plan)
     entry = maker.entry()
     if entry is None:
+        if arguments.start:
+            _check_listen(plan.listen)
         entry = encode(encode_organisation(maker.make()))
         maker.write_entry(entry)
     organisation = decode_organisation(decode(entry, max_bytes=PROPOSAL_MAX_BYTES))
-    if organisation.name != plan.organisation:
-        raise HomeError(f"{folder} holds the keys of {organisation.name}, not of {plan.organisation}")
+    _check_begun(folder, plan, organisation)
     issuers = {invitation.organisation: invitation.issuer}
     ports = real_ports(lambda: invitation.certificate, key_from_seed(invitation.seed), lambda: issuers)
     applicant = Applicant(ports, invitation, maker.homes[0], entry, organisation, _teller(arguments))
@@ -184,6 +189,27 @@ def run_join(arguments: argparse.Namespace) -> int:
     maker.write_roster(joined.file, list(dict.fromkeys([invitation.address, *doors])))
     _finish(arguments, folder, joined.roster, [f"{organisation.name} is a member of {joined.roster.pool_name}"])
     return EXIT_OK
+
+
+def _check_begun(folder: str, plan: MemberPlan, organisation: Organisation) -> None:
+    """Raises HomeError: what an earlier attempt made is for somebody else than these words are."""
+    way_out = f"give another --dir, or remove it if {organisation.name} did not join with it"
+    if organisation.name != plan.organisation:
+        raise HomeError(f"{folder} holds the keys of {organisation.name}, not of {plan.organisation}: {way_out}")
+    doors = doors_of([organisation])
+    if plan.address not in doors:
+        raise HomeError(f"{folder} was made for {', '.join(map(str, doors))}, not for {plan.address}: {way_out}")
+
+
+def _check_listen(listen: Address) -> None:
+    """Before anything is made: others would write down an address where somebody else listens. Raises UsageError."""
+    try:
+        for family, kind, protocol, _, place in socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as door:
+                door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                door.bind(place)
+    except OSError as error:
+        raise UsageError(f"nothing can listen at {listen}: {error.strerror}: give another --listen") from error
 
 
 async def _join_within(applicant: Applicant, wait_s: float) -> Joined:

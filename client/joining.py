@@ -97,7 +97,9 @@ class Applicant:
     def _is_on(self, roster: Roster) -> bool:
         known = roster.organisation(self.organisation.name)
         if known is not None and (known.member, known.issuer) != (self.organisation.member, self.organisation.issuer):
-            raise MoorageError(f"{self.organisation.name!r} is on the roster with other keys: choose another name")
+            raise MoorageError(
+                f"{self.organisation.name!r} is on the roster with other keys: choose another name, and another --dir"
+            )
         return known is not None
 
     async def _roster(self, session: Session) -> tuple[Roster, bytes]:

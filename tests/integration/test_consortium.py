@@ -153,9 +153,8 @@ def test_an_invitation_is_one_organisation_s_and_what_is_damaged_or_expired_is_n
         assert "expired" in pool.start_joining("c", "a", token=short).wait(expect=2).complaint
         # An attempt that was broken off goes on where it was.
         first.kill()
-        again: list[str | Path] = ["consortium", "join", token, "--dir", tmp_path / "pool" / "b", "--organisation", "b"]
         pool.approve("b", "a")
-        run("--json", *again, "--listen", "127.0.0.1:1", "--no-start")
+        run(*first.words, "--no-start")
         assert pool.epoch("b") == 2
 
 

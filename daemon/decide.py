@@ -3,6 +3,8 @@
 The rules, in words:
 
 - A shard that its present holder has lost or damaged is rebuilt right there: no spare peer is needed, nothing moves.
+  A peer that has taken over another share of the extent meanwhile keeps to the rule of placement, though: a third gets
+  this one, or it does where its site and organisation may have one more.
 - A shard whose holder is silent waits until the holder is given up; then it gets a new home within the rule of
   placement, or stays where it is not, when the rule leaves none.
 - A shard of a newer format is left alone.
@@ -99,10 +101,7 @@ def plan_repairs(
     by_extent: dict[int, list[ShardState]] = {}
     for state in states:
         by_extent.setdefault(state.extent, []).append(state)
-    plans = [
-        _plan_extent(placement_seed(object_id, manifest.all_extents()[number].group), manifest.scheme, group, now)
-        for number, group in sorted(by_extent.items())
-    ]
+    plans = [_plan_extent(object_id, manifest, by_extent[number], now) for number in sorted(by_extent)]
     rebuilds = [item for plan in plans for item in plan.rebuilds]
     return RepairPlan(
         rebuilds=tuple(sorted(rebuilds, key=lambda item: (item.spare, item.extent))),
@@ -112,8 +111,12 @@ def plan_repairs(
     )
 
 
-def _plan_extent(seed: bytes, scheme: Scheme, states: Sequence[ShardState], now: Circumstances) -> RepairPlan:
-    number = states[0].extent
+def _plan_extent(
+    object_id: ObjectId, manifest: Manifest, states: Sequence[ShardState], now: Circumstances
+) -> RepairPlan:
+    scheme, number = manifest.scheme, states[0].extent
+    group = manifest.all_extents()[number].group
+    seed = placement_seed(object_id, group)
     stays: dict[int, PeerId] = {}
     in_place: dict[int, PeerId] = {}
     moving: list[int] = []
@@ -139,10 +142,16 @@ def _plan_extent(seed: bytes, scheme: Scheme, states: Sequence[ShardState], now:
         for one in now.candidates
         if one.peer in staying or (one.peer not in now.unfit and one.peer not in now.given_up)
     ]
-    homes = replace_holders(seed, scheme, stays | in_place, moving, usable)
+    crowded = [share for share, holder in in_place.items() if _took_another(holder, stays, manifest.groups[group])]
+    apart = {share: holder for share, holder in in_place.items() if share not in crowded}
+    homes = replace_holders(seed, scheme, stays | apart, moving, usable)
+    homes |= replace_holders(seed, scheme, stays | apart | homes, crowded, usable)
+    for share in crowded:
+        if share not in homes and _has_room(scheme, in_place[share], stays | apart | homes, usable):
+            homes[share] = in_place[share]
     rebuild = Rebuild(
         extent=number,
-        targets=dict(sorted((in_place | homes).items())),
+        targets=dict(sorted((apart | homes).items())),
         sources=tuple(Source(state.share, state.holder) for state in states if state.ok),
         damaged=tuple(
             (Source(state.share, state.holder), lacks)
@@ -151,8 +160,24 @@ def _plan_extent(seed: bytes, scheme: Scheme, states: Sequence[ShardState], now:
         ),
         spare=sum(state.ok for state in states) - scheme.needed,
     )
-    homeless = tuple((number, share) for share in moving if share not in homes)
+    homeless = tuple((number, share) for share in sorted([*moving, *crowded]) if share not in homes)
     return RepairPlan((rebuild,) if rebuild.targets else (), homeless=homeless, waiting=tuple(waiting))
+
+
+def _took_another(peer: PeerId, stays: Mapping[int, PeerId], first: Sequence[PeerId]) -> bool:
+    """Whether it has a share that was put on another: ``first`` are the holders that the manifest names."""
+    return any(holder == peer and first[share] != peer for share, holder in stays.items())
+
+
+def _has_room(scheme: Scheme, peer: PeerId, holders: Mapping[int, PeerId], candidates: Sequence[Candidate]) -> bool:
+    """Whether one share more keeps its site and its organisation within what may be lost."""
+    known = {candidate.peer: candidate for candidate in candidates}
+    if peer not in known:
+        return False
+    here = [known[holder] for holder in holders.values() if holder in known]
+    at_site = sum(one.site == known[peer].site for one in here)
+    of_organisation = sum(one.organisation == known[peer].organisation for one in here)
+    return max(at_site, of_organisation) < scheme.spare
 
 
 def place_in_order(object_id: ObjectId, manifest: Manifest, examination: Examination, me: PeerId) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -176,6 +177,38 @@ def test_damage_of_unknown_extent_helps_nobody() -> None:
     assert fewest_shares(states(Verdict(CORRUPT, (0,), pinned=True), OK, OK, OK, OK, OK), ()) == 5
     twice = states(Verdict(CORRUPT, (0,), pinned=True), Verdict(CORRUPT, (1,), pinned=True), OK, OK, OK, OK)
     assert fewest_shares(twice, ()) == 5
+
+
+@pytest.mark.parametrize(
+    ("last", "there", "expected"),
+    [
+        pytest.param(5, range(9), {1, 7}, id="a third gets it"),
+        pytest.param(5, range(6), {1}, id="who lost the other share has room"),
+        pytest.param(7, (0, 2, 3, 4, 7), {2}, id="its site may have one more"),
+        pytest.param(5, (0, 2, 3, 4, 5), set[int](), id="its site is full"),
+    ],
+)
+def test_what_a_holder_lost_that_took_over_another_share_keeps_to_the_rule(
+    last: int, there: Iterable[int], expected: set[int]
+) -> None:
+    """Share 1 moved to peer 2 while that was without its own; share 5 is at peer ``last``."""
+    found = states(OK, OK, MISSING, OK, OK, OK)
+    found[1] = replace(found[1], holder=peer(2))
+    found[5] = replace(found[5], holder=peer(last))
+    plan = plan_repairs(OBJECT, manifest(), found, Circumstances(candidates(*there)))
+    targets = {share: target for item in plan.rebuilds for share, target in item.targets.items()}
+    assert targets.keys() == ({2} if expected else set())
+    assert set(targets.values()) <= {peer(number) for number in expected}
+    assert plan.homeless == (() if expected else ((0, 2),))
+
+
+def test_two_shares_that_were_put_on_one_peer_are_rebuilt_there() -> None:
+    """A degraded put: nobody took anything over."""
+    found = states(OK, MISSING, OK, OK, OK, OK)
+    found[1] = replace(found[1], holder=peer(0))
+    holders = (peer(0), peer(0), *map(peer, range(2, 6)))
+    plan = plan_repairs(OBJECT, replace(manifest(), groups=(holders,)), found, Circumstances(NINE))
+    assert [dict(item.targets) for item in plan.rebuilds] == [{1: peer(0)}]
 
 
 STATUSES = st.lists(st.sampled_from(list(Status)), min_size=6, max_size=6)

@@ -298,13 +298,13 @@ class _Glance:
 def _lacks_cosigners(policy: Policy, note: bytes) -> bool:
     """Whether the log signed it, and no quorum has yet."""
     try:
-        log_signed(policy, note)
-    except (MalformedError, BadSignatureError):
-        return False
-    try:
         policy.check_checkpoint(note)
+    except MalformedError:
+        return False
     except BadSignatureError:
-        return True
+        with suppress(MalformedError, BadSignatureError):
+            log_signed(policy, note)
+            return True
     return False
 
 

@@ -22,8 +22,7 @@ from client.health import Examination, ShardState, Status, fewest_shares
 from client.look import take_over_order
 from core.findings import Finding, FindingKind
 from core.ids import ObjectId, PeerId
-from erasure.placement import Candidate, replace_holders
-from erasure.scheme import Scheme
+from erasure.placement import Candidate, may_hold_another, replace_holders
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ def _plan_extent(
     homes = replace_holders(seed, scheme, stays | apart, moving, usable)
     homes |= replace_holders(seed, scheme, stays | apart | homes, crowded, usable)
     for share in crowded:
-        if share not in homes and _has_room(scheme, in_place[share], stays | apart | homes, usable):
+        if share not in homes and may_hold_another(seed, scheme, stays | apart | homes, in_place[share], usable):
             homes[share] = in_place[share]
     rebuild = Rebuild(
         extent=number,
@@ -167,17 +166,6 @@ def _plan_extent(
 def _took_another(peer: PeerId, stays: Mapping[int, PeerId], first: Sequence[PeerId]) -> bool:
     """Whether it has a share that was put on another: ``first`` are the holders that the manifest names."""
     return any(holder == peer and first[share] != peer for share, holder in stays.items())
-
-
-def _has_room(scheme: Scheme, peer: PeerId, holders: Mapping[int, PeerId], candidates: Sequence[Candidate]) -> bool:
-    """Whether one share more keeps its site and its organisation within what may be lost."""
-    known = {candidate.peer: candidate for candidate in candidates}
-    if peer not in known:
-        return False
-    here = [known[holder] for holder in holders.values() if holder in known]
-    at_site = sum(one.site == known[peer].site for one in here)
-    of_organisation = sum(one.organisation == known[peer].organisation for one in here)
-    return max(at_site, of_organisation) < scheme.spare
 
 
 def place_in_order(object_id: ObjectId, manifest: Manifest, examination: Examination, me: PeerId) -> int:

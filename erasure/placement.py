@@ -74,13 +74,13 @@ class _Draft:
     def _free(self) -> list[Candidate]:
         return [candidate for candidate in self._order if not self._shares[candidate.peer]]
 
+    def has_room(self, candidate: Candidate) -> bool:
+        """Whether its site and its organisation may have one share more."""
+        return self._sites[candidate.site] < self._cap and self._organisations[candidate.organisation] < self._cap
+
     def pick(self) -> bool:
         """Give the next share to the best peer within the rule, at the least used site. False: there is none."""
-        legal = [
-            candidate
-            for candidate in self._free()
-            if self._sites[candidate.site] < self._cap and self._organisations[candidate.organisation] < self._cap
-        ]
+        legal = [candidate for candidate in self._free() if self.has_room(candidate)]
         if not legal:
             return self._reroute()
         # The order is by score, and min() takes the first of equals.
@@ -204,11 +204,28 @@ def replace_holders(
     which the rule leaves no home is left out of the result, unless ``allow_degraded``.
     """
     assert not any(number in holders for number in lost), "a share that is there was not lost"
-    known = {candidate.peer: candidate for candidate in candidates}
-    draft = _Draft(seed, scheme, candidates)
-    for number in sorted(holders):
-        draft.keep(holders[number], known.get(holders[number]))
+    draft = _draft_of(seed, scheme, holders, candidates)
     numbers = sorted(set(lost))
     while len(draft.picks) < len(numbers) and (draft.pick() or (allow_degraded and draft.pick_degraded())):
         pass
     return {number: pick.peer for number, pick in zip(numbers, draft.picks, strict=False)}
+
+
+def may_hold_another(
+    seed: bytes, scheme: Scheme, holders: Mapping[int, PeerId], peer: PeerId, candidates: Sequence[Candidate]
+) -> bool:
+    """Whether ``peer`` may get one share more beside those of ``holders``, though it has one: by site and organisation.
+
+    False for one that is no candidate.
+    """
+    draft = _draft_of(seed, scheme, holders, candidates)
+    return any(candidate.peer == peer and draft.has_room(candidate) for candidate in candidates)
+
+
+def _draft_of(seed: bytes, scheme: Scheme, holders: Mapping[int, PeerId], candidates: Sequence[Candidate]) -> _Draft:
+    """With what ``holders`` have counted."""
+    known = {candidate.peer: candidate for candidate in candidates}
+    draft = _Draft(seed, scheme, candidates)
+    for number in sorted(holders):
+        draft.keep(holders[number], known.get(holders[number]))
+    return draft

@@ -10,6 +10,7 @@ from blake3 import blake3
 from client.coding import CodedBatch, chunks_per_batch, code_batch
 from client.plan import plan_plain
 from client.source import ExtentReader
+from core.buffers import unfilled_aligned
 from core.compression import ChunkCompressor, Codec
 from core.errors import MoorageError
 from core.ids import ShardRoot
@@ -137,7 +138,7 @@ class GetJobs:
             self._keep(index, root)
         self._reads = self._read_all()
         self._sealed = memoryview(bytearray(EXTENT_CHUNKS * SEALED_CHUNK_MAX_BYTES))
-        self.plain = memoryview(bytearray(SAMPLE_BYTES))
+        self.plain = unfilled_aligned(SAMPLE_BYTES)
         self.join()
 
     def _keep(self, index: int, root: ShardRoot) -> None:
@@ -159,7 +160,10 @@ class GetJobs:
         return found
 
     def holders_read(self) -> None:
-        self._read_all()
+        """Each answer's memory serves the next one, as where answers are sent."""
+        for first, count in _batches(self._scheme):
+            for root in self._roots:
+                self._store.read(root, first, count)
 
     def verify(self) -> None:
         for (first, _), reads in zip(_batches(self._scheme), self._reads, strict=True):

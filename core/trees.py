@@ -43,7 +43,7 @@ class TargetTree(Protocol):
     def make_folders(self, entries: Sequence[Entry]) -> None: ...
 
     def write_at(self, entry: Entry, offset: int, data: Buffer) -> None:
-        """Raises TargetError (disk full, not permitted)."""
+        """A file's bytes come from its first to its last. Raises TargetError (disk full, not permitted)."""
         ...
 
     def finish_file(self, entry: Entry) -> None:

@@ -17,6 +17,7 @@ from core.errors import TargetError
 from core.limits import MIB
 from core.listing import Entry, Kind, RelativePath
 from core.ports import Buffer
+from host.direct import DirectWriter
 
 # A restore that would leave less than this on the target disk is refused: a full disk hurts everybody on it.
 TARGET_RESERVE_BYTES = 16 * MIB
@@ -29,6 +30,8 @@ UNNAMED_FILES_MAX = 128
 UNNAMED_BYTES_MAX = 64 * MIB
 # Of a large file each such piece is sent to the disk while the next ones arrive.
 EARLY_WRITE_BYTES = 1 * MIB
+# Files of this size go past the page cache: whoever restores smaller ones, images above all, looks at them next.
+DIRECT_FILE_BYTES = 64 * MIB
 
 
 class _Part(NamedTuple):
@@ -36,6 +39,7 @@ class _Part(NamedTuple):
 
     descriptor: int
     name: bytes
+    direct: DirectWriter | None
 
 
 class RestoreTree:
@@ -125,6 +129,9 @@ class RestoreTree:
     def write_at(self, entry: Entry, offset: int, data: Buffer) -> None:
         try:
             part = self._open_part(entry)
+            if part.direct is not None:
+                part.direct.write_at(offset, data)
+                return
             view = memoryview(data)
             while view:
                 written = os.pwrite(part.descriptor, view, offset)
@@ -146,12 +153,16 @@ class RestoreTree:
                 # A part that an earlier run left is of no use; a link there would lead out of the tree.
                 os.unlink(name)
                 descriptor = os.open(name, flags, 0o600)
-            part = self._parts[entry.path.raw] = _Part(descriptor, name)
+            direct = DirectWriter.over(descriptor) if entry.size_bytes >= DIRECT_FILE_BYTES else None
+            part = self._parts[entry.path.raw] = _Part(descriptor, name, direct)
         return part
 
     def finish_file(self, entry: Entry) -> None:
         try:
-            descriptor = self._open_part(entry).descriptor
+            part = self._open_part(entry)
+            if part.direct is not None:
+                part.direct.finish()
+            descriptor = part.descriptor
             os.fchmod(descriptor, entry.mode)
             os.utime(descriptor, ns=(entry.modified_ns, entry.modified_ns))
             _start_writing(descriptor, 0, entry.size_bytes)

@@ -119,6 +119,9 @@ class NoDisk:
     def unlink(self, path: str) -> None:
         del path
 
+    def uncache(self, path: str) -> None:
+        del path
+
     def sync_folder(self, path: str) -> None:
         del path
 

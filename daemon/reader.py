@@ -10,6 +10,7 @@ from core.errors import CorruptError, MalformedError, NewerVersionError, StoreRe
 from core.ids import ShardRoot
 from core.limits import FRAME_BODY_MAX_BYTES
 from core.ports import Buffer, Disk, DiskFile, FileStat
+from daemon.cached import CachedShards
 from daemon.faults import read_fault
 from daemon.folders import Folders
 from daemon.mutex import new_mutex
@@ -38,6 +39,7 @@ class ShardReader:
     def __init__(self, disk: Disk, folders: Folders) -> None:
         self._disk = disk
         self._folders = folders
+        self._cached = CachedShards(disk)
         self._mutex = new_mutex()
         self._suspects: dict[ShardRoot, str] = {}
         # By what the next read of a flow asks for: the shard and its first chunk. The oldest come first.
@@ -100,6 +102,15 @@ class ShardReader:
         with self._mutex:
             self._suspects.pop(root, None)
 
+    def stored(self, root: ShardRoot, size_bytes: int) -> None:
+        """It has just been written, whole."""
+        self.acquit(root)
+        self._cached.used(self._folders.shard(root), size_bytes)
+
+    def expect(self, size_bytes: int) -> None:
+        """So much is about to be written."""
+        self._cached.make_room(size_bytes)
+
     def suspects(self) -> dict[ShardRoot, str]:
         """Shards that readers met damage in and that have not been scanned, replaced or removed since; with why."""
         with self._mutex:
@@ -138,6 +149,7 @@ class ShardReader:
 
     def _flow_on(self, root: ShardRoot, end: int, layout: ShardLayout) -> None:
         if end == len(layout.lengths):
+            self._cached.used(self._folders.shard(root), layout.offsets[-1])
             return
         with self._mutex:
             self._flows[root, end] = layout
@@ -152,6 +164,7 @@ class ShardReader:
         try:
             with self._reading(root) as file:
                 report = scan_shard(file.read_at, file.size(), root)
+                self._cached.used(self._folders.shard(root), file.size())
         except CorruptError as error:
             return ShardReport(None, (), (), str(error))
         if report.whole:

@@ -155,6 +155,7 @@ class ShardStore:
         reservation = None
         try:
             reservation = self._space.promise(shard_file_bytes(plan.chunks, plan.expected_bytes))
+            self._reader.expect(self._space.promised_bytes)
             return Upload(
                 self._disk,
                 path,
@@ -183,7 +184,7 @@ class ShardStore:
             before = self._disk.stat(self._folders.shard(root))
             self._names.give(source, root)
             self._holdings.note(root, before is None, size_bytes - (before.size_bytes if before else 0))
-            self._reader.acquit(root)
+            self._reader.stored(root, size_bytes)
         self._names.settle(root)
 
     # --- reading: see ``daemon.reader`` for what each raises ----------------------------------
@@ -239,9 +240,8 @@ class ShardStore:
     def quarantine(self, root: ShardRoot) -> bool:
         """Scan the shard once more and set it aside when it is still damaged; False when it is not, or is newer.
 
-        The second look spares what was replaced meanwhile, and what only a passing read error condemned.
-
-        Raises NoSuchShardError, CorruptError, BusyError, StoreReadOnlyError, StoreFullError.
+        The second look spares what was replaced meanwhile, and what only a passing read error condemned. Raises
+        NoSuchShardError, CorruptError, BusyError, StoreReadOnlyError, StoreFullError.
         """
         path = self._folders.shard(root)
         before = self._reader.stat(root)

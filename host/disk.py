@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 from collections.abc import Generator
 from types import TracebackType
 from typing import Literal, Self
@@ -165,6 +166,16 @@ class RealDisk:
 
     def unlink(self, path: str) -> None:
         os.unlink(path)
+
+    def uncache(self, path: str) -> None:
+        if sys.platform != "linux":
+            return
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, _OPEN_FLAGS["read"] | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)
 
     def sync_folder(self, path: str) -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

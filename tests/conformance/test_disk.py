@@ -195,6 +195,14 @@ def test_unlink_removes_a_name(place: Place) -> None:
     assert place.disk.list_folder(place.top) == []
 
 
+def test_what_need_not_stay_in_memory_stays_on_the_disk(place: Place) -> None:
+    path = place.write("file", b"data" * 5000)
+    place.disk.uncache(path)
+    assert place.read("file") == b"data" * 5000
+    place.disk.uncache(place.path("nothing"))
+    place.disk.uncache(place.top)
+
+
 def test_free_space_is_a_number_of_bytes(place: Place) -> None:
     assert place.disk.free_bytes(place.top) > 0
     assert place.disk.file_system(place.top)

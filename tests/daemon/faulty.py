@@ -92,6 +92,10 @@ class FaultyDisk:
         self._note("unlink", path)
         self._disk.unlink(path)
 
+    def uncache(self, path: str) -> None:
+        self.log.append(("uncache", path))
+        self._disk.uncache(path)
+
     def sync_folder(self, path: str) -> None:
         self._note("sync-folder", path)
         self._disk.sync_folder(path)

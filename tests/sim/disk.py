@@ -190,6 +190,9 @@ class SimDisk:
         drive.change_names((folder, name, None))
         drive.step("unlink", path)
 
+    def uncache(self, path: str) -> None:
+        """Nothing: this drive has no memory in front of it that a reader could notice."""
+
     def sync_folder(self, path: str) -> None:
         self._call(path, self.drive.faults.sync_error_p)
         folder = self.drive.folder(path)

@@ -10,6 +10,7 @@ import trio
 from blake3 import blake3
 
 from client.plan import Piece, Plan, PlannedExtent
+from core.buffers import unfilled
 from core.errors import SourceChangedError
 from core.limits import EXTENT_BYTES, MIB
 from core.listing import Entry, Kind
@@ -195,4 +196,4 @@ class ReadAhead:
 
     def _buffer(self) -> bytearray:
         """Called under ``_turn``; the loop only adds to ``_free``."""
-        return self._free.pop() if self._free else bytearray(min(EXTENT_BYTES, self._plan.stream_bytes))
+        return self._free.pop() if self._free else unfilled(min(EXTENT_BYTES, self._plan.stream_bytes))

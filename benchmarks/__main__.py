@@ -20,6 +20,7 @@ from benchmarks.figures import OURS, Figure
 from benchmarks.history import Line, append_history, is_busy, last_comparable, make_line, read_history, slower
 from benchmarks.lab import Lab, Tools, find_tools, run_in_lab
 from benchmarks.machine import describe_machine
+from benchmarks.memory import fill_page_cache
 from benchmarks.plans import FULL, PARTS, QUICK, Plan, narrowed
 from benchmarks.pool import UNSYNCED
 from benchmarks.reads import read_little
@@ -137,6 +138,8 @@ def run_plan(plan: Plan, lab: Lab, *, keep: bool) -> int:
     """Measure, print, write, compare; the exit status."""
     keep_freed_memory()
     machine = describe_machine()
+    if plan.fills_memory:
+        machine["page_cache_filled_bytes"] = fill_page_cache(lab.work)
     run = Run(plan, lab)
     run.measure()
     limits = run.limits()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.figures import MIB, OURS, Figure, Spread
 from benchmarks.lab import Lab, Tools, run_in_lab, sites_of
+from benchmarks.memory import fill_page_cache
 from benchmarks.pool import MooragePool
 from benchmarks.sources import make_folder
 from benchmarks.whole import Turn, figures_of, in_turns, print_turn, whole_file
@@ -73,6 +74,7 @@ def measure(words: argparse.Namespace, lab: Lab) -> int:
         other=words.other.resolve(),
     )
     pools = [other, lab.pool(scheme)]
+    fill_page_cache(lab.work)
     with lab.started(pools):
         if words.objects:
             figures = small_objects(lab, pools, str(scheme), objects=words.objects, rounds=words.rounds)

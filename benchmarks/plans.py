@@ -40,6 +40,7 @@ class Plan:
     client_bytes: int
     study: StudyPlan
     unsynced: bool = True
+    fills_memory: bool = True
     parts: frozenset[str] = field(default=frozenset(PARTS))
 
     @property
@@ -76,6 +77,7 @@ QUICK = Plan(
     clients=2,
     client_bytes=8 * MIB,
     study=StudyPlan(6, 0, 1),
+    fills_memory=False,
 )
 
 

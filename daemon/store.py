@@ -184,8 +184,8 @@ class ShardStore:
             before = self._disk.stat(self._folders.shard(root))
             self._names.give(source, root)
             self._holdings.note(root, before is None, size_bytes - (before.size_bytes if before else 0))
-            self._reader.stored(root, size_bytes)
         self._names.settle(root)
+        self._reader.stored(root, size_bytes)
 
     # --- reading: see ``daemon.reader`` for what each raises ----------------------------------
 

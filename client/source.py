@@ -41,6 +41,8 @@ class ExtentReader:
         Raises SourceError, SourceChangedError.
         """
         assert extent.number == self._next, (extent.number, self._next)
+        # No byte of ``target`` that was there before may be taken for the extent's.
+        assert sum(piece.length for piece in extent.pieces) == extent.plain_bytes, extent
         whole = blake3()
         for piece in extent.pieces:
             hasher = self._hasher(piece.entry)

@@ -39,7 +39,7 @@ class ShardReader:
     def __init__(self, disk: Disk, folders: Folders) -> None:
         self._disk = disk
         self._folders = folders
-        self._cached = CachedShards(disk)
+        self.cached = CachedShards(disk)
         self._mutex = new_mutex()
         self._suspects: dict[ShardRoot, str] = {}
         # By what the next read of a flow asks for: the shard and its first chunk. The oldest come first.
@@ -102,14 +102,10 @@ class ShardReader:
         with self._mutex:
             self._suspects.pop(root, None)
 
-    def stored(self, root: ShardRoot, size_bytes: int) -> None:
-        """It has just been written, whole."""
+    def removed(self, root: ShardRoot) -> None:
+        """It is gone."""
         self.acquit(root)
-        self._cached.used(self._folders.shard(root), size_bytes)
-
-    def expect(self, size_bytes: int) -> None:
-        """So much is about to be written."""
-        self._cached.make_room(size_bytes)
+        self.cached.removed(self._folders.shard(root))
 
     def suspects(self) -> dict[ShardRoot, str]:
         """Shards that readers met damage in and that have not been scanned, replaced or removed since; with why."""
@@ -129,11 +125,15 @@ class ShardReader:
         """
         assert count >= 1, count
         with self._reading(root) as file:
-            layout = self._flowing(root, first) or read_layout(file.read_at, file.size(), root)[1]
+            flowing = self._flowing(root, first)
+            layout = flowing or read_layout(file.read_at, file.size(), root)[1]
             chunks = len(layout.lengths)
             found = _read_good(file, layout, root, first, count) if first < chunks else None
         if found is None:
             raise MalformedError(f"shard {root.short} has {chunks} shares, none is number {first}")
+        if flowing is not None:
+            # The second read of several in a row: samples take a few pages, this will take them all.
+            self.cached.used(self._folders.shard(root), layout.offsets[-1])
         self._flow_on(root, first + len(found.lengths), layout)
         if found.problem:
             self._suspect(root, found.problem)
@@ -149,7 +149,6 @@ class ShardReader:
 
     def _flow_on(self, root: ShardRoot, end: int, layout: ShardLayout) -> None:
         if end == len(layout.lengths):
-            self._cached.used(self._folders.shard(root), layout.offsets[-1])
             return
         with self._mutex:
             self._flows[root, end] = layout
@@ -164,9 +163,9 @@ class ShardReader:
         try:
             with self._reading(root) as file:
                 report = scan_shard(file.read_at, file.size(), root)
-                self._cached.used(self._folders.shard(root), file.size())
         except CorruptError as error:
             return ShardReport(None, (), (), str(error))
+        self.cached.scanned(self._folders.shard(root))
         if report.whole:
             self.acquit(root)
         return report

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from core.errors import StoreFullError, StoreReadOnlyError
+from core.errors import MoorageError, StoreFullError, StoreReadOnlyError
 from core.ports import Clock, Disk
 from daemon.faults import write_fault
 from daemon.mutex import new_mutex
@@ -142,6 +142,14 @@ class WriteGuard:
             if abs(self._clock.now() - self._refused_at_s) < PROBE_AFTER_S:
                 raise StoreReadOnlyError(self._refusal)
             self._try()
+
+    def takes_writes(self) -> bool:
+        """Whether ``check`` finds that it does."""
+        try:
+            self.check()
+        except MoorageError:
+            return False
+        return True
 
     def probe(self) -> None:
         """Find out now, by one small file. Raises StoreReadOnlyError, StoreFullError, BusyError."""

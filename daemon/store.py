@@ -131,11 +131,7 @@ class ShardStore:
 
     def takes_writes(self) -> bool:
         """Whether the disk does, as far as known. One that refused is tried again, once in ``space.PROBE_AFTER_S``."""
-        try:
-            self._guard.check()
-        except MoorageError:
-            return False
-        return True
+        return self._guard.takes_writes()
 
     def begin(self, plan: UploadPlan) -> Upload:
         """Open an upload and set its room aside; end it with ``commit`` or ``abort``.
@@ -155,7 +151,7 @@ class ShardStore:
         reservation = None
         try:
             reservation = self._space.promise(shard_file_bytes(plan.chunks, plan.expected_bytes))
-            self._reader.expect(self._space.promised_bytes)
+            self._reader.cached.make_room(self._space.promised_bytes)
             return Upload(
                 self._disk,
                 path,
@@ -184,8 +180,9 @@ class ShardStore:
             before = self._disk.stat(self._folders.shard(root))
             self._names.give(source, root)
             self._holdings.note(root, before is None, size_bytes - (before.size_bytes if before else 0))
+            self._reader.acquit(root)
         self._names.settle(root)
-        self._reader.stored(root, size_bytes)
+        self._reader.cached.used(self._folders.shard(root), size_bytes)
 
     # --- reading: see ``daemon.reader`` for what each raises ----------------------------------
 
@@ -240,8 +237,9 @@ class ShardStore:
     def quarantine(self, root: ShardRoot) -> bool:
         """Scan the shard once more and set it aside when it is still damaged; False when it is not, or is newer.
 
-        The second look spares what was replaced meanwhile, and what only a passing read error condemned. Raises
-        NoSuchShardError, CorruptError, BusyError, StoreReadOnlyError, StoreFullError.
+        The second look spares what was replaced meanwhile, and what only a passing read error condemned.
+
+        Raises NoSuchShardError, CorruptError, BusyError, StoreReadOnlyError, StoreFullError.
         """
         path = self._folders.shard(root)
         before = self._reader.stat(root)
@@ -317,4 +315,4 @@ class ShardStore:
 
     def _forget(self, root: ShardRoot, size_bytes: int) -> None:
         self._holdings.note(root, -1, -size_bytes)
-        self._reader.acquit(root)
+        self._reader.removed(root)

@@ -18,6 +18,8 @@ from core.ports import Buffer
 
 # What does not lie aligned is copied here first, a few blocks at a time: it stays in the processor's cache.
 STAGE_BYTES = 1 * MIB
+# What a file system says that cannot write this block, or none, past the page cache.
+_REFUSALS = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
 
 class DirectWriter:
@@ -56,7 +58,7 @@ class DirectWriter:
                 self._staged_bytes = 0
 
     def finish(self) -> None:
-        """Write what has not filled a block. Raises OSError."""
+        """Write what has not filled the stage, through the page cache. Raises OSError."""
         _set_direct(self._descriptor, wanted=False)
         self._write_through(self._stage[: self._staged_bytes])
         self._staged_bytes = 0
@@ -67,9 +69,11 @@ class DirectWriter:
                 written = os.pwrite(self._descriptor, rest, self._at)
             except OSError as error:
                 # Also after a write that was cut short in the middle of a block.
-                if error.errno != errno.EINVAL or not _set_direct(self._descriptor, wanted=False):
+                if error.errno not in _REFUSALS or not _set_direct(self._descriptor, wanted=False):
                     raise
                 continue
+            if not written:
+                raise OSError(errno.EIO, "nothing was written")
             self._at += written
             rest = rest[written:]
 

@@ -18,6 +18,7 @@ from core.limits import MIB
 from core.listing import Entry, Kind, RelativePath
 from core.ports import Buffer
 from host.direct import DirectWriter
+from host.mounts import file_system_of
 
 # A restore that would leave less than this on the target disk is refused: a full disk hurts everybody on it.
 TARGET_RESERVE_BYTES = 16 * MIB
@@ -32,6 +33,8 @@ UNNAMED_BYTES_MAX = 64 * MIB
 EARLY_WRITE_BYTES = 1 * MIB
 # Files of this size go past the page cache: whoever restores smaller ones, images above all, looks at them next.
 DIRECT_FILE_BYTES = 64 * MIB
+# Over a network each such write would wait for the other machine's disk.
+DIRECT_FILE_SYSTEMS = frozenset({"btrfs", "ext4", "overlay", "xfs"})
 
 
 class _Part(NamedTuple):
@@ -54,6 +57,7 @@ class RestoreTree:
         # Complete and on their way to the disk, still under the names of parts.
         self._unnamed: list[Entry] = []
         self._unnamed_bytes = 0
+        self._may_be_direct = False
 
     def _path(self, entry: Entry) -> bytes:
         return self._folder + b"/" + entry.path.raw
@@ -81,6 +85,7 @@ class RestoreTree:
         with _as_target_error(self._folder):
             os.makedirs(self._folder, exist_ok=True)
             space = os.statvfs(self._folder)
+        self._may_be_direct = file_system_of(os.fsdecode(self._folder)) in DIRECT_FILE_SYSTEMS
         free = space.f_bavail * space.f_frsize
         if needed + TARGET_RESERVE_BYTES > free:
             raise TargetError(
@@ -131,14 +136,11 @@ class RestoreTree:
             part = self._open_part(entry)
             if part.direct is not None:
                 part.direct.write_at(offset, data)
-                return
-            view = memoryview(data)
-            while view:
-                written = os.pwrite(part.descriptor, view, offset)
-                view = view[written:]
-                offset += written
+            else:
+                _write_at(part.descriptor, offset, data)
             if len(data) >= EARLY_WRITE_BYTES:
-                _start_writing(part.descriptor, offset - len(data), len(data))
+                # Also what should have passed the page cache by: some file systems put it there all the same.
+                _start_writing(part.descriptor, offset, len(data))
         except OSError as error:
             raise _target_error(self._path(entry), error) from error
 
@@ -153,8 +155,9 @@ class RestoreTree:
                 # A part that an earlier run left is of no use; a link there would lead out of the tree.
                 os.unlink(name)
                 descriptor = os.open(name, flags, 0o600)
-            direct = DirectWriter.over(descriptor) if entry.size_bytes >= DIRECT_FILE_BYTES else None
-            part = self._parts[entry.path.raw] = _Part(descriptor, name, direct)
+            part = self._parts[entry.path.raw] = _Part(descriptor, name, None)
+            if self._may_be_direct and entry.size_bytes >= DIRECT_FILE_BYTES:
+                part = self._parts[entry.path.raw] = part._replace(direct=DirectWriter.over(descriptor))
         return part
 
     def finish_file(self, entry: Entry) -> None:
@@ -213,6 +216,14 @@ class RestoreTree:
                 os.unlink(part.name)
         self._parts.clear()
         self._unnamed.clear()
+
+
+def _write_at(descriptor: int, offset: int, data: Buffer) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view = view[written:]
+        offset += written
 
 
 def _name_file(part: bytes, path: bytes) -> None:

@@ -11,7 +11,7 @@ from daemon import cached
 from daemon.cached import CACHED_MIN_BYTES, CachedShards
 from daemon.store import ShardStore
 from tests.daemon.faulty import FaultyDisk
-from tests.daemon.shards import FixedClock, sample, store_sample
+from tests.daemon.shards import FixedClock, Sample, sample, store_sample
 
 
 def dropped(disk: FaultyDisk) -> list[str]:
@@ -26,6 +26,7 @@ def disk() -> FaultyDisk:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cached, "CACHED_MAX_BYTES", 4 * MIB)
+    monkeypatch.setattr(cached, "ROOM_MAX_BYTES", MIB)
 
 
 def test_the_oldest_go_when_there_are_too_many(disk: FaultyDisk) -> None:
@@ -47,14 +48,36 @@ def test_what_is_used_again_is_the_newest(disk: FaultyDisk) -> None:
     assert dropped(disk) == ["b"]
 
 
-def test_room_is_made_before_it_is_written(disk: FaultyDisk) -> None:
+def test_room_is_made_before_it_is_written_but_not_for_all_that_is_announced(disk: FaultyDisk) -> None:
     shards = CachedShards(disk)
-    for name in ("/a", "/b", "/c"):
+    for name in ("/a", "/b", "/c", "/d"):
         shards.used(name, MIB)
-    shards.make_room(2 * MIB)
+    shards.make_room(MIB)
     assert dropped(disk) == ["a"]
     shards.make_room(100 * MIB)
-    assert dropped(disk) == ["a", "b", "c"]
+    assert dropped(disk) == ["a"]
+
+
+def test_what_was_only_checked_is_dropped_at_once_unless_it_was_held(disk: FaultyDisk) -> None:
+    shards = CachedShards(disk)
+    shards.used("/a", MIB)
+    shards.scanned("/a")
+    assert dropped(disk) == []
+    shards.scanned("/b")
+    assert dropped(disk) == ["b"]
+    shards.used("/c", 3 * MIB)
+    shards.used("/d", MIB)
+    assert dropped(disk) == ["b", "a"], "a check makes nothing newer"
+
+
+def test_what_is_gone_takes_no_room(disk: FaultyDisk) -> None:
+    shards = CachedShards(disk)
+    for name in ("/a", "/b", "/c", "/d"):
+        shards.used(name, MIB)
+    shards.removed("/c")
+    shards.removed("/never")
+    shards.used("/e", MIB)
+    assert dropped(disk) == []
 
 
 def test_small_files_are_let_be(disk: FaultyDisk) -> None:
@@ -64,18 +87,41 @@ def test_small_files_are_let_be(disk: FaultyDisk) -> None:
     assert dropped(disk) == []
 
 
-def test_a_store_drops_what_it_wrote_and_read_before(disk: FaultyDisk, tmp_path: Path) -> None:
-    store = ShardStore(disk, str(tmp_path), quota_bytes=None, reserve_bytes=0, clock=FixedClock())
+def shards_of(disk: FaultyDisk, folder: Path, count: int) -> tuple[ShardStore, list[Sample]]:
+    """A store with ``count`` shards of 1.9 MB."""
+    store = ShardStore(disk, str(folder), quota_bytes=None, reserve_bytes=0, clock=FixedClock())
     store.start()
-    samples = [sample(seed, chunks=30, share_bytes=65_000) for seed in range(4)]
-    for item in samples[:2]:
+    samples = [sample(seed, chunks=30, share_bytes=65_000) for seed in range(count)]
+    for item in samples:
         store_sample(store, item)
-    # As far as it was written in one go nothing had to leave.
-    assert dropped(disk) == []
-    store.scan(samples[0].root)
-    for item in samples[2:]:
-        store_sample(store, item)
-    assert dropped(disk) == [str(samples[1].root), str(samples[0].root)]
+    return store, samples
+
+
+def test_a_store_drops_what_it_wrote_first(disk: FaultyDisk, tmp_path: Path) -> None:
+    store, samples = shards_of(disk, tmp_path, 4)
+    assert dropped(disk) == [str(item.root) for item in samples[:2]]
     # Out of memory, not out of the store.
     assert all(store.scan(item.root).whole for item in samples)
-    assert store.read(samples[1].root, 0, 1).problem == ""
+
+
+def test_a_store_holds_what_it_serves_and_not_what_it_checks(disk: FaultyDisk, tmp_path: Path) -> None:
+    store, samples = shards_of(disk, tmp_path, 3)
+    first, second, _ = (item.root for item in samples)
+    disk.log.clear()
+    store.scan(first)
+    assert dropped(disk) == [str(first)]
+    disk.log.clear()
+    # A sample is a few pages; a flow of reads is the shard.
+    store.read(second, 3, 1)
+    store.read(first, 5, 1)
+    assert dropped(disk) == []
+    store.read(first, 0, 10)
+    store.read(first, 10, 10)
+    assert dropped(disk) == [str(second)]
+
+
+def test_a_shard_that_was_removed_takes_no_room(disk: FaultyDisk, tmp_path: Path) -> None:
+    store, samples = shards_of(disk, tmp_path, 2)
+    store.remove(samples[1].root)
+    store_sample(store, sample(9, chunks=30, share_bytes=65_000))
+    assert dropped(disk) == []

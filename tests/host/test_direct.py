@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.buffers import ALIGNED_BYTES, unfilled_aligned
-from core.limits import KIB, MIB
+from core.errors import TargetError
+from core.limits import MIB
 from core.listing import Entry, Kind, RelativePath
 from core.ports import Buffer
 from host import restore
@@ -101,13 +102,32 @@ def test_a_write_cut_short_is_completed(tmp_path: Path, monkeypatch: pytest.Monk
     system: Pwrite = os.pwrite
 
     def pwrite(descriptor: int, data: Buffer, offset: int) -> int:
-        # In the middle of a block, where a direct write cannot go on.
-        short = memoryview(data)[:10_000] if not is_direct(descriptor) else memoryview(data)[: 8 * KIB]
-        return system(descriptor, short, offset)
+        if not is_direct(descriptor):
+            return system(descriptor, data, offset)
+        # In the middle of a block, from where no direct write goes on: the system says EINVAL to the next.
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        if offset % ALIGNED_BYTES:
+            return system(descriptor, data, offset)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+        try:
+            return system(descriptor, memoryview(data)[:10_000], offset)
+        finally:
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
 
     monkeypatch.setattr(os, "pwrite", pwrite)
     data = random.Random(3).randbytes(300_000)
     assert write(tmp_path / "file", [aligned(data)]) == data
+
+
+def test_a_system_that_writes_nothing_is_an_error_and_no_endless_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pwrite(_descriptor: int, _data: Buffer, _offset: int) -> int:
+        return 0
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    with pytest.raises(OSError, match="nothing was written"):
+        write(tmp_path / "file", [aligned(bytes(MIB))])
 
 
 def test_other_errors_are_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,14 +152,51 @@ def test_a_file_system_without_direct_writes_is_found_out(tmp_path: Path, monkey
         assert DirectWriter.over(file.fileno()) is None
 
 
-@pytest.mark.parametrize("size", [4 * MIB, 4 * MIB + 1, 4 * MIB - 1])
-def test_a_large_file_is_restored_past_the_page_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+def large(size: int) -> Entry:
+    return Entry(RelativePath(b"large"), Kind.FILE, size, 1_700_000_000_000_000_000, 0o640, b"", b"", ())
+
+
+def tree_on(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> RestoreTree:
+    """A restore into a file system of that kind, as far as it knows; files of 4 MiB are large."""
+
+    def file_system_of(_path: str) -> str:
+        return kind
+
+    monkeypatch.setattr(restore, "DIRECT_FILE_BYTES", 4 * MIB)
+    monkeypatch.setattr(restore, "file_system_of", file_system_of)
+    return RestoreTree(str(folder))
+
+
+@pytest.fixture
+def direct_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the writes that went past the page cache."""
+    sizes: list[int] = []
+    system: Pwrite = os.pwrite
+
+    def pwrite(descriptor: int, data: Buffer, offset: int) -> int:
+        if is_direct(descriptor):
+            sizes.append(len(data))
+        return system(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("size", "kind", "passed_by"),
+    [
+        (4 * MIB, "ext4", 4 * MIB),
+        (4 * MIB + 1, "xfs", 4 * MIB),
+        (4 * MIB - 1, "ext4", 0),
+        (4 * MIB, "nfs4", 0),
+        (4 * MIB, "", 0),
+    ],
+)
+def test_a_large_file_is_restored_past_the_page_cache_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direct_bytes: list[int], size: int, kind: str, passed_by: int
 ) -> None:
-    monkeypatch.setattr(restore, "DIRECT_FILE_BYTES", 4 * MIB - 1)
-    data = random.Random(size).randbytes(size)
-    entry = Entry(RelativePath(b"large"), Kind.FILE, size, 1_700_000_000_000_000_000, 0o640, b"", b"", ())
-    tree = RestoreTree(str(tmp_path))
+    data, entry = random.Random(size).randbytes(size), large(size)
+    tree = tree_on(tmp_path, kind, monkeypatch)
     tree.prepare([entry])
     tree.make_folders([entry])
     for at in range(0, size, MIB):
@@ -149,3 +206,29 @@ def test_a_large_file_is_restored_past_the_page_cache(
     found = tmp_path / "large"
     assert found.read_bytes() == data
     assert (found.stat().st_mode & 0o777, found.stat().st_mtime_ns) == (0o640, entry.modified_ns)
+    with found.open("rb") as file:
+        has_direct = DirectWriter.over(file.fileno()) is not None
+    assert sum(direct_bytes) == (passed_by if has_direct else 0)
+
+
+def test_a_large_file_that_is_given_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, entry = tree_on(tmp_path, "ext4", monkeypatch), large(8 * MIB)
+    tree.prepare([entry])
+    tree.write_at(entry, 0, bytes(MIB + 1))
+    tree.abandon()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_large_file_for_which_there_is_no_memory_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def over(_descriptor: int) -> DirectWriter:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(DirectWriter, "over", over)
+    tree, entry = tree_on(tmp_path, "ext4", monkeypatch), large(8 * MIB)
+    tree.prepare([entry])
+    with pytest.raises(TargetError, match="memory"):
+        tree.write_at(entry, 0, bytes(MIB))
+    tree.abandon()
+    assert not list(tmp_path.iterdir())

@@ -79,6 +79,21 @@ def test_a_pipe_under_a_name_that_is_read_hangs_nothing(tmp_path: Path) -> None:
         file.read_at(0, 1)
 
 
+def test_what_need_not_stay_in_memory_leaves_it(tmp_path: Path) -> None:
+    disk, path = RealDisk(), str(tmp_path / "file")
+    if disk.file_system(str(tmp_path)) not in {"btrfs", "ext4", "xfs"}:
+        pytest.skip("not every file system tells what is in memory")
+    with disk.open(path, "create") as file:
+        file.write_at(0, bytes(100_000))
+        file.sync()
+    with open(path, "rb") as file:
+        room = bytearray(100_000)
+        assert os.preadv(file.fileno(), [room], 0, os.RWF_NOWAIT) == 100_000
+        disk.uncache(path)
+        with pytest.raises(BlockingIOError):
+            os.preadv(file.fileno(), [room], 0, os.RWF_NOWAIT)
+
+
 def test_a_link_is_not_followed_by_stat(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     found = RealDisk().stat(str(tmp_path / "link"))

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.figures import MIB, Spread
+from benchmarks.lab import WORK
 from core.buffers import unfilled_aligned
 from host.direct import DirectWriter
-from host.disk import RealDisk
+from host.disk import RealDisk, write_fully
 
 WRITE_BYTES = 2 * MIB
-FOLDER = Path(__file__).resolve().parent / "work"
 
 
 def write_file(path: Path, size_bytes: int, *, direct: bool) -> float:
@@ -36,7 +36,7 @@ def write_file(path: Path, size_bytes: int, *, direct: bool) -> float:
             raise SystemExit(f"{path.parent}: this file system writes nothing past the page cache")
         for at in range(0, size_bytes, WRITE_BYTES):
             if writer is None:
-                os.pwrite(descriptor, data, at)
+                write_fully(descriptor, at, data)
             else:
                 writer.write_at(at, data)
         os.fsync(descriptor)
@@ -72,9 +72,9 @@ def main() -> None:
     parser.add_argument("--size-mib", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
     words = parser.parse_args()
-    FOLDER.mkdir(exist_ok=True)
+    WORK.mkdir(exist_ok=True)
     size_bytes = words.size_mib * MIB
-    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+    with tempfile.TemporaryDirectory(dir=WORK) as folder:
         for name, series in measure(Path(folder), size_bytes, words.rounds).items():
             spread = Spread.of([seconds / size_bytes * 1e9 for seconds in series])
             print(f"{name:16}{spread.middle:6.2f} ({spread.low:.2f} to {spread.high:.2f}) CPU-s per GB")

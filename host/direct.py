@@ -15,6 +15,7 @@ from typing import Self
 from core.buffers import ALIGNED_BYTES, is_aligned
 from core.limits import MIB
 from core.ports import Buffer
+from host.disk import write_fully
 
 # What does not lie aligned is copied here first, a few blocks at a time: it stays in the processor's cache.
 STAGE_BYTES = 1 * MIB
@@ -63,19 +64,15 @@ class DirectWriter:
         self._write_through(self._stage[: self._staged_bytes])
         self._staged_bytes = 0
 
-    def _write_through(self, rest: memoryview) -> None:
-        while rest:
-            try:
-                written = os.pwrite(self._descriptor, rest, self._at)
-            except OSError as error:
-                # Also after a write that was cut short in the middle of a block.
-                if error.errno not in _REFUSALS or not _set_direct(self._descriptor, wanted=False):
-                    raise
-                continue
-            if not written:
-                raise OSError(errno.EIO, "nothing was written")
-            self._at += written
-            rest = rest[written:]
+    def _write_through(self, blocks: memoryview) -> None:
+        try:
+            write_fully(self._descriptor, self._at, blocks)
+        except OSError as error:
+            # Also after a write that was cut short in the middle of a block.
+            if error.errno not in _REFUSALS or not _set_direct(self._descriptor, wanted=False):
+                raise
+            write_fully(self._descriptor, self._at, blocks)
+        self._at += len(blocks)
 
 
 def _set_direct(descriptor: int, *, wanted: bool) -> bool:

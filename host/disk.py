@@ -25,6 +25,17 @@ _OPEN_FLAGS = {
 _DURABLE_FOLDERS_MAX = 100_000
 
 
+def write_fully(descriptor: int, offset: int, data: Buffer) -> None:
+    """All of ``data`` at ``offset``, in as many calls as the system makes of it. Raises OSError."""
+    rest = memoryview(data).cast("B")
+    while rest:
+        written = os.pwrite(descriptor, rest, offset)
+        if not written:
+            raise OSError(errno.EIO, "nothing was written")
+        offset += written
+        rest = rest[written:]
+
+
 class RealFile:
     """A ``core.ports.DiskFile``; also the context manager that closes it."""
 
@@ -56,14 +67,8 @@ class RealFile:
         return b"".join(parts)
 
     def write_at(self, offset: int, data: Buffer) -> None:
-        rest = memoryview(data).cast("B")
         with _Naming(self._path):
-            while rest:
-                written = os.pwrite(self._descriptor, rest, offset)
-                if not written:
-                    raise OSError(errno.EIO, "nothing was written")
-                offset += written
-                rest = rest[written:]
+            write_fully(self._descriptor, offset, data)
 
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size

@@ -18,6 +18,7 @@ from core.limits import MIB
 from core.listing import Entry, Kind, RelativePath
 from core.ports import Buffer
 from host.direct import DirectWriter
+from host.disk import write_fully
 from host.mounts import file_system_of
 
 # A restore that would leave less than this on the target disk is refused: a full disk hurts everybody on it.
@@ -57,7 +58,6 @@ class RestoreTree:
         # Complete and on their way to the disk, still under the names of parts.
         self._unnamed: list[Entry] = []
         self._unnamed_bytes = 0
-        self._may_be_direct = False
 
     def _path(self, entry: Entry) -> bytes:
         return self._folder + b"/" + entry.path.raw
@@ -85,7 +85,6 @@ class RestoreTree:
         with _as_target_error(self._folder):
             os.makedirs(self._folder, exist_ok=True)
             space = os.statvfs(self._folder)
-        self._may_be_direct = file_system_of(os.fsdecode(self._folder)) in DIRECT_FILE_SYSTEMS
         free = space.f_bavail * space.f_frsize
         if needed + TARGET_RESERVE_BYTES > free:
             raise TargetError(
@@ -137,7 +136,7 @@ class RestoreTree:
             if part.direct is not None:
                 part.direct.write_at(offset, data)
             else:
-                _write_at(part.descriptor, offset, data)
+                write_fully(part.descriptor, offset, data)
             if len(data) >= EARLY_WRITE_BYTES:
                 # Also what should have passed the page cache by: some file systems put it there all the same.
                 _start_writing(part.descriptor, offset, len(data))
@@ -156,9 +155,12 @@ class RestoreTree:
                 os.unlink(name)
                 descriptor = os.open(name, flags, 0o600)
             part = self._parts[entry.path.raw] = _Part(descriptor, name, None)
-            if self._may_be_direct and entry.size_bytes >= DIRECT_FILE_BYTES:
+            if entry.size_bytes >= DIRECT_FILE_BYTES and self._is_on_local_disk():
                 part = self._parts[entry.path.raw] = part._replace(direct=DirectWriter.over(descriptor))
         return part
+
+    def _is_on_local_disk(self) -> bool:
+        return file_system_of(os.fsdecode(self._folder)) in DIRECT_FILE_SYSTEMS
 
     def finish_file(self, entry: Entry) -> None:
         try:
@@ -216,14 +218,6 @@ class RestoreTree:
                 os.unlink(part.name)
         self._parts.clear()
         self._unnamed.clear()
-
-
-def _write_at(descriptor: int, offset: int, data: Buffer) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view = view[written:]
-        offset += written
 
 
 def _name_file(part: bytes, path: bytes) -> None:

@@ -6,15 +6,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from core.errors import MoorageError
 from core.ids import ObjectId, PeerId
 from core.limits import REQUEST_DEADLINE_S
-from dht.records import PeerRecord, ProviderRecord
 from wire.messages import Message
+
+if TYPE_CHECKING:
+    from dht.records import PeerRecord, ProviderRecord
 
 
 class Reply(Protocol):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 from client.bootstrap import first_addresses, last_met, remember_addresses
 from client.follow import Follower
@@ -15,21 +17,26 @@ from client.tasks import open_crew
 from core.errors import NotEnoughPeersError
 from core.ids import PeerId
 from core.ports import Ports
-from dht.config import DhtConfig
-from dht.node import Dht
-from dht.records import PeerRecord
+
+if TYPE_CHECKING:
+    from dht.node import Dht
+    from dht.records import PeerRecord
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """What a command works with while it runs."""
+    """What a command works with while it runs. ``open_dht`` returns the same node each time."""
 
     ports: Ports
     home: Home
     peers: Peers
-    dht: Dht
+    open_dht: Callable[[], Dht]
     memory: ClientMemory
     follower: Follower | None = None
+
+    @property
+    def dht(self) -> Dht:
+        return self.open_dht()
 
     async def find_peers(self) -> list[PeerRecord]:
         """Every peer that the pool knows of, whether it answers or not, by ascending id.
@@ -88,18 +95,27 @@ async def open_client(ports: Ports, home: Home) -> AsyncGenerator[Client]:
     async with open_crew() as crew:
         follower = Follower(ports, home, crew)
         peers = Peers(ports.net, crew, home.hello, heard=follower.heard)
-        dht = Dht(
-            me=None,
-            messenger=peers,
-            issuers=lambda: home.roster.issuers,
-            clock=ports.clock,
-            chance=ports.chance,
-            config=DhtConfig(),
-            store=None,
-        )
-        peers.use_dht(dht)
-        follower.use(peers, dht)
+
+        @cache
+        def open_dht() -> Dht:
+            # A get most often reads from those that it met last time. To load what a search takes is a tenth of the
+            # start of a command.
+            from dht.config import DhtConfig
+            from dht.node import Dht
+
+            return Dht(
+                me=None,
+                messenger=peers,
+                issuers=lambda: home.roster.issuers,
+                clock=ports.clock,
+                chance=ports.chance,
+                config=DhtConfig(),
+                store=None,
+            )
+
+        peers.use_dht(open_dht)
+        follower.use(peers, open_dht)
         try:
-            yield Client(ports, home, peers, dht, ClientMemory(ports.disk, home, ports.chance), follower)
+            yield Client(ports, home, peers, open_dht, ClientMemory(ports.disk, home, ports.chance), follower)
         finally:
             crew.cancel_scope.cancel()

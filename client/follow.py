@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import trio
 
 from client.home import Home
@@ -9,8 +12,10 @@ from client.peers import Peers
 from client.rosters import accept_roster
 from core.errors import MoorageError
 from core.ports import Identity, Ports
-from dht.node import Dht
 from wire.messages import GetRoster, RosterFile
+
+if TYPE_CHECKING:
+    from dht.node import Dht
 
 
 class Follower:
@@ -24,13 +29,13 @@ class Follower:
         self._home = home
         self._nursery = nursery
         self._peers: Peers | None = None
-        self._dht: Dht | None = None
+        self._open_dht: Callable[[], Dht] | None = None
         self._busy = False
         self._done = trio.Event()
 
-    def use(self, peers: Peers, dht: Dht) -> None:
+    def use(self, peers: Peers, open_dht: Callable[[], Dht]) -> None:
         self._peers = peers
-        self._dht = dht
+        self._open_dht = open_dht
 
     async def settle(self) -> None:
         """Wait while a later roster is being fetched."""
@@ -59,12 +64,13 @@ class Follower:
 
     def _forget(self, before: dict[str, bytes]) -> None:
         assert self._peers is not None
-        assert self._dht is not None
+        assert self._open_dht is not None
+        dht = self._open_dht()
         after = self._home.roster.issuers
         gone = [name for name, issuer in before.items() if after.get(name) != issuer]
-        peers = [record.peer for record in self._dht.known_peers() if record.identity.organisation in gone]
+        peers = [record.peer for record in dht.known_peers() if record.identity.organisation in gone]
         for peer in peers:
-            self._dht.forget(peer)
+            dht.forget(peer)
         self._peers.dismiss(gone, peers)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from anchor.manifest import Extent, Manifest, parse_manifest
 from client.context import Client
 from client.fetch import Source
 from core.errors import MoorageError, NotEnoughPeersError, UnknownObjectError
 from core.ids import ObjectId, PeerId
-from dht.node import Dht
 from wire.messages import Blob, GetManifest, GetReceipt
+
+if TYPE_CHECKING:
+    from dht.node import Dht
 
 
 async def find_manifest(client: Client, object_id: ObjectId) -> Manifest:

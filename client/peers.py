@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -14,9 +15,11 @@ from core.errors import MoorageError, PeerRefusedError, PeerUnavailableError
 from core.ids import PeerId
 from core.limits import REQUEST_DEADLINE_S
 from core.ports import Address, Identity, Net
-from dht.node import Dht
-from dht.records import PeerRecord
 from wire.messages import Hello, Message
+
+if TYPE_CHECKING:
+    from dht.node import Dht
+    from dht.records import PeerRecord
 
 # A peer that just failed is not tried again for this long: one command pays for a dead peer once.
 AVOID_S = 10.0
@@ -52,11 +55,11 @@ class Peers:
         self._addresses: dict[PeerId, Address] = {}
         self._searches: dict[PeerId, Search] = {}
         self._greeters = trio.CapacityLimiter(DIALS_AT_ONCE)
-        self._dht: Dht | None = None
+        self._open_dht: Callable[[], Dht] | None = None
 
-    def use_dht(self, dht: Dht) -> None:
-        """Find addresses through ``dht``, which itself asks through these sessions."""
-        self._dht = dht
+    def use_dht(self, open_dht: Callable[[], Dht]) -> None:
+        """Find addresses through that DHT, which itself asks through these sessions."""
+        self._open_dht = open_dht
 
     def expect(self, addresses: Mapping[PeerId, Address]) -> None:
         """Dial these peers there, where nothing better is known: whoever answers still has to be the peer."""
@@ -256,9 +259,9 @@ class Peers:
             return found
 
     async def _resolve(self, peer: PeerId, *, max_age_s: float) -> Address | None:
-        if self._dht is None:
+        if self._open_dht is None:
             return None
-        record = await self._dht.resolve(peer, max_age_s=max_age_s)
+        record = await self._open_dht().resolve(peer, max_age_s=max_age_s)
         return None if record is None else record.address
 
     async def _session_at(self, address: Address, expect: PeerId | None) -> Session:

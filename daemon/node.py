@@ -113,7 +113,7 @@ class Node:
         await disk(self.journal.start)
         await disk(self.store.start)
         self.records.load(await self._record_file.load())
-        self.dht = Dht(
+        dht = self.dht = Dht(
             me=self.home.identity.peer,
             messenger=self.peers,
             issuers=lambda: self.home.roster.issuers,
@@ -125,7 +125,7 @@ class Node:
             ),
             store=self.records,
         )
-        self.peers.use_dht(self.dht)
+        self.peers.use_dht(lambda: dht)
         self.care = Care(
             self.ports,
             self.home,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -211,24 +213,51 @@ def test_every_command_that_is_offered_exists_and_the_other_way_round() -> None:
     assert all(name in listing for name in offered)
 
 
+WORDS: dict[str, list[str]] = {
+    "pool": ["status", "--dir", "d"],
+    "put": ["path"],
+    "get": ["abcd", "--to", "d"],
+    "cat": ["abcd", "path"],
+    "receipt": ["abcd"],
+    "check-receipt": ["file"],
+    "verify": ["abcd"],
+    "anchor": ["file"],
+    "ledger": ["show"],
+    "consortium": ["renew"],
+    "roster": ["show"],
+    "certificate": ["renew"],
+}
+
+
 @pytest.mark.parametrize("name", module._COMMANDS)
 def test_each_command_runs_with_its_own_words(name: str) -> None:
-    words: dict[str, list[str]] = {
-        "pool": ["status", "--dir", "d"],
-        "put": ["path"],
-        "get": ["abcd", "--to", "d"],
-        "cat": ["abcd", "path"],
-        "receipt": ["abcd"],
-        "check-receipt": ["file"],
-        "verify": ["abcd"],
-        "anchor": ["file"],
-        "ledger": ["show"],
-        "consortium": ["renew"],
-        "roster": ["show"],
-        "certificate": ["renew"],
-    }
-    assert main([name, *words.get(name, [])]) == 0
+    assert main([name, *WORDS.get(name, [])]) == 0
     assert SCRIPT.seen[0].command == name
+
+
+def commands_of(parser: argparse.ArgumentParser) -> set[str]:
+    (commands,) = (action for action in parser._actions if isinstance(action.choices, dict))
+    return set(commands.choices or ())
+
+
+@pytest.mark.parametrize("name", module._COMMANDS)
+@pytest.mark.parametrize("before", [[], ["--json", "--home", "put"], ["-q", "--home=plan"]], ids=" ".join)
+def test_the_words_of_one_command_mean_the_same_without_the_others(name: str, before: list[str]) -> None:
+    words = [*before, name, *WORDS.get(name, [])]
+    whole = vars(build_parser().parse_args(words))
+    # Of the whole, parse() makes one thing more: an absolute path of the home.
+    assert vars(parse(words)) == whole | {"home": str(Path(whole["home"]).expanduser().absolute())}
+    alone = commands_of(build_parser(name))
+    assert name in alone
+    assert alone < commands_of(build_parser())
+
+
+@pytest.mark.parametrize("words", [["--help", "put"], ["-h", "get"], ["--home", "put", "--help", "get"]], ids=" ".join)
+def test_help_before_a_command_is_of_them_all(words: list[str], capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        parse(words)
+    printed = capsys.readouterr().out
+    assert all(re.search(rf"^    {name}\b", printed, re.MULTILINE) for name in module._COMMANDS)
 
 
 def test_exit_statuses_of_commands_pass_through() -> None:

@@ -108,7 +108,7 @@ async def pool(book: dict[PeerId, Address]) -> AsyncGenerator[tuple[Peers, Town,
     async with trio.open_nursery() as nursery:
         town, directory = Town(nursery), Book(book)
         peers = Peers(town, nursery, hello)
-        peers.use_dht(directory)  # type: ignore[arg-type]  # it only resolves
+        peers.use_dht(lambda: directory)  # type: ignore[arg-type,return-value]  # it only resolves
         yield peers, town, directory
         nursery.cancel_scope.cancel()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import trio
@@ -26,6 +27,7 @@ from core.ids import PeerId
 from core.limits import CHUNK_BYTES, EXTENT_BYTES
 from core.listing import Entry, Kind, RelativePath
 from core.trees import SourceTree
+from dht.node import Dht
 from erasure.scheme import Scheme
 from erasure.shardfile import HEAD_BYTES
 from tests.sim.chance import derive
@@ -238,6 +240,31 @@ def test_a_second_put_sends_nothing_and_is_the_same_object(story: Story) -> None
     assert story.second.object == story.first.object
     assert story.second.receipt == story.first.receipt
     assert story.second.stored_bytes == story.first.stored_bytes
+
+
+def test_a_get_from_the_holders_of_last_time_searches_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Dht] = []
+    begin = Dht.__init__
+
+    def begin_and_note(self: Dht, **words: Any) -> None:
+        begin(self, **words)
+        made.append(self)
+
+    async def get_and_search() -> tuple[dict[str, bytes], list[Dht], bool]:
+        async with World(6).running() as world:
+            pool = SimPool(world, peers=6, sites=3)
+            await pool.start()
+            async with pool.client() as client:
+                result = await store(client, Tree(FILES))
+            with monkeypatch.context() as patched:
+                patched.setattr(Dht, "__init__", begin_and_note)
+                async with pool.client() as client:
+                    restored = (await restore(client, result)).files
+                    before = list(made)
+                    await client.find_peers()
+                    return restored, before, made == [client.dht]
+
+    assert run_seeded(6, get_and_search)[0] == (FILES, [], True)
 
 
 @pytest.mark.parametrize("paths", SELECTIONS, ids=" ".join)

@@ -214,8 +214,8 @@ class Bench:
                 peers = WatchedPeers(ports.net, nursery, home.hello)
                 peers.hook = hook
                 dht = cast(Dht, FixedDht(self._records))
-                peers.use_dht(dht)
-                yield Client(ports, home, peers, dht, ClientMemory(ports.disk, home, ports.chance))
+                peers.use_dht(lambda: dht)
+                yield Client(ports, home, peers, lambda: dht, ClientMemory(ports.disk, home, ports.chance))
                 nursery.cancel_scope.cancel()
         finally:
             if self.client_node.is_up:

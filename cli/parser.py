@@ -133,7 +133,10 @@ def _add_object_commands(add: _Add) -> None:
     )
     get = add("get", "restore an object, or some of its files, byte for byte")
     _object(get)
-    get.add_argument("paths", metavar="PATH", nargs="*", help="files or folders of the object (default: all)")
+    # Without a default of its own the option would be called required where something else is missing.
+    get.add_argument(
+        "paths", metavar="PATH", nargs="*", default=[], help="files or folders of the object (default: all)"
+    )
     get.add_argument("--to", metavar="DIR", required=True, help="the folder to restore into; nothing is overwritten")
     cat = add("cat", "write one file of an object to standard output")
     _object(cat)

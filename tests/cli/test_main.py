@@ -207,6 +207,12 @@ def test_words_that_make_no_sense_are_a_usage_error_with_help_at_hand(words: lis
     assert SCRIPT.seen == []
 
 
+def test_what_may_be_left_out_is_not_called_required() -> None:
+    with pytest.raises(UsageError, match="required: OBJECT, --to "):
+        parse(["get"])
+    assert parse(["get", "abcd", "--to", "d"]).paths == []
+
+
 def test_every_command_that_is_offered_exists_and_the_other_way_round() -> None:
     offered = {words[0] for words in ([name] for name in module._COMMANDS)}
     listing = build_parser().format_help()

@@ -74,9 +74,9 @@ class ExtentStorer:
         if known is None and await threads.disk(memory.begin_extent, key, self.scheme):
             # An earlier put was ended in the middle: what its holders took need not be sent again.
             coded = await code_extent(await plain.get(), key, self.scheme, threads=threads)
-            known = _stored(coded, dict(enumerate(self._placer.holders(group))))
+            known = _stored(coded, await self._holders(group))
         if known is None:
-            holders = dict(enumerate(self._placer.holders(group)))
+            holders = await self._holders(group)
             extent = await self._send(plain, key, group, holders, list(holders))
         else:
             lost = await self._missing(known)
@@ -120,7 +120,7 @@ class ExtentStorer:
         failed = [index for index in lost if holders[index] in self._placer.failed]
         good = {index: peer for index, peer in holders.items() if index not in failed}
         if failed:
-            holders |= await self._others(group, good, failed)
+            holders |= await self._replacements(group, good, failed)
         try:
             extent = await self._send(plain, done.key, group, holders, lost)
         finally:
@@ -176,12 +176,24 @@ class ExtentStorer:
         try:
             return await self._others(group, good, lost)
         except NotEnoughPeersError:
-            back = await self._client.peers.returning(self._placer.away(), patience_s=RETURN_PATIENCE_S)
-            if not back:
+            if not await self._has_one_returned():
                 raise
+        return self._placer.replacements(group, good, lost)
+
+    async def _holders(self, group: int) -> dict[int, PeerId]:
+        """Homes for all shares; peers that failed elsewhere in this put are waited for where it takes them."""
+        try:
+            return dict(enumerate(self._placer.holders(group)))
+        except NotEnoughPeersError:
+            if not await self._has_one_returned():
+                raise
+        return dict(enumerate(self._placer.holders(group)))
+
+    async def _has_one_returned(self) -> bool:
+        back = await self._client.peers.returning(self._placer.away(), patience_s=RETURN_PATIENCE_S)
         for record in back:
             self._placer.welcome(record.identity.peer)
-        return self._placer.replacements(group, good, lost)
+        return bool(back)
 
     async def _missing(self, known: StoredExtent) -> list[int]:
         """Shares that their holder, having read them again, cannot show whole. Silent holders are marked failed.

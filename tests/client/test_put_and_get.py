@@ -38,9 +38,11 @@ from tests.sim.fabric import NetFaults
 from tests.sim.pool import SimPool
 from tests.sim.trees import MemorySource, MemoryTarget
 from tests.sim.world import World
-from wire.messages import GetManifest, Have, Held, Leaves, Message, Prove, StoreManifest, UploadCommit
+from wire.messages import GetManifest, Have, Held, Leaves, Message, Prove, StoreManifest, UploadBegin, UploadCommit
 
 SCHEME = Scheme(4, 6)
+# What a daemon's restart takes.
+RESTART_S = 2.5
 NOISE = derive(1, "noise").randbytes(3 * CHUNK_BYTES)
 FILES = {
     "study/a.dcm": NOISE[:1000],
@@ -357,6 +359,7 @@ class Saboteur:
 
     def __init__(self, client: Client, pool: SimPool, kind: type[Message]) -> None:
         self.victim = ""
+        self.struck = trio.Event()
         self._client = client
         self._pool = pool
         self._kind = kind
@@ -373,6 +376,7 @@ class Saboteur:
         if not self.victim and isinstance(message, self._kind):
             self.victim = self._names[peer]
             self._pool.peers[self.victim].crash()
+            self.struck.set()
 
     async def _ask(self, peer: PeerId, message: Message, **options: float) -> Message:
         self._meet(peer, message)
@@ -443,6 +447,37 @@ async def put_refusing(kind: type[Message]) -> None:
 
 def test_a_holder_that_fails_with_nobody_to_replace_it_is_named() -> None:
     run_seeded(7, put_refusing, UploadCommit)
+
+
+async def put_through_a_restart(kind: type[Message]) -> None:
+    files = {"study/a": NOISE[:CHUNK_BYTES], "study/b": NOISE[:5]}
+    async with World(7).running() as world, trio.open_nursery() as nursery:
+        pool = SimPool(world, peers=6, sites=3)
+        await pool.start()
+        with pytest.MonkeyPatch.context() as patch:
+            async with pool.client() as client:
+                saboteur = Saboteur(client, pool, kind)
+                names = {record.identity.peer: record.identity.name for record in await client.live_peers()}
+                saboteur.sabotage(patch, names)
+                nursery.start_soon(start_again, saboteur, pool)
+                result = await store(client, MemorySource(files))
+        async with pool.client() as client:
+            await client.live_peers()
+            assert len(result.holders) == 6
+            assert await is_everywhere(client, result)
+            assert (await restore(client, result)).files == files
+
+
+async def start_again(saboteur: Saboteur, pool: SimPool) -> None:
+    await saboteur.struck.wait()
+    await trio.sleep(RESTART_S)
+    pool.peers[saboteur.victim].start()
+
+
+@pytest.mark.parametrize("kind", [UploadBegin, UploadCommit, StoreManifest, Have])
+def test_a_holder_that_starts_again_in_the_middle_is_waited_for(kind: type[Message]) -> None:
+    """With nobody to replace it, whatever the put was doing."""
+    run_seeded(7, put_through_a_restart, kind)
 
 
 async def put_with_a_late_spare() -> None:

@@ -1,10 +1,12 @@
 """What a change does: this checkout's moorage and another's, by turns, on the same bytes.
 
     python -m benchmarks.by_turns OTHER [--size-mib 512] [--scheme 4+2] [--rounds 5] [--objects N]
+        [--without-agent]
 
-OTHER is a folder with a checkout in which ``make test`` or ``make demo`` has set up its environment. One large file is
-put, got, verified and repaired; with ``--objects`` so many small ones are, one command for each put and one for all
-else. Medians, in brackets the fastest and the slowest; CPU-seconds are those of client and peers together.
+OTHER is a folder with a checkout in which ``make test`` or ``make demo`` has set up its environment; with
+``--without-agent`` it may be this one. One large file is put, got, verified and repaired; with ``--objects`` so many
+small ones are, one command for each put and one for all else. Medians, in brackets the fastest and the slowest;
+CPU-seconds are those of client and peers together.
 """
 
 from __future__ import annotations
@@ -72,6 +74,7 @@ def measure(words: argparse.Namespace, lab: Lab) -> int:
         sites=sites_of(scheme),
         scheme=str(scheme),
         other=words.other.resolve(),
+        with_agent=not words.without_agent,
     )
     pools = [other, lab.pool(scheme)]
     fill_page_cache(lab.work)
@@ -94,6 +97,7 @@ def main() -> int:
     parser.add_argument("--size-mib", type=int, default=512)
     parser.add_argument("--objects", type=int, default=0, help="so many small objects instead of one large file")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--without-agent", action="store_true", help="the other's commands load their own modules")
     words = parser.parse_args()
     tools = Tools(None, None, None)
     free_bytes = words.size_mib * MIB * (4 * words.rounds + 4)

@@ -16,6 +16,8 @@ from typing import TypedDict, cast
 from benchmarks.debian import package_file
 from benchmarks.figures import OURS
 from benchmarks.processes import Commands, files_since, folder_bytes, free_ports
+from cli.background import running_agent
+from cli.front import AGENT_VARIABLE, OFF
 
 COMMAND = Path(sys.executable).parent / "moorage"
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -55,7 +57,6 @@ class MooragePool:
     """``peers`` daemons on ``sites`` sites; every put and get is a process of its own, its start included."""
 
     gateway_bytes = 0
-    client_pids: Sequence[int] = ()
 
     def __init__(
         self,
@@ -66,12 +67,17 @@ class MooragePool:
         scheme: str,
         unsyncing: Path | None = None,
         other: Path | None = None,
+        with_agent: bool = True,
     ) -> None:
-        """``unsyncing``: preloaded into all of its processes. ``other``: the checkout whose moorage this is."""
+        """``unsyncing``: preloaded into all of its processes. ``other``: the checkout whose moorage this is.
+
+        ``with_agent``: as `pool up` starts it; otherwise every command loads its own modules.
+        """
         self.name = str(other) if other else UNSYNCED if unsyncing else OURS
         self.version = version("moorage")
         self._command = other / ".venv" / "bin" / "moorage" if other else COMMAND
         environment = {"PYTHONPATH": str(other or CHECKOUT)} | ({"LD_PRELOAD": str(unsyncing)} if unsyncing else {})
+        environment |= {} if with_agent else {AGENT_VARIABLE: OFF}
         self.commands = Commands(environment)
         self._folder = folder
         self._shape = ("--peers", str(peers), "--sites", str(sites), "--scheme", scheme)
@@ -82,6 +88,8 @@ class MooragePool:
         """Returns when all peers answer; also when some were killed meanwhile."""
         answer = self._run("pool", "up", "--dir", self._folder, *self._shape, deadline_s=POOL_DEADLINE_S)
         self.peers = cast(PoolAnswer, answer)["peers"]
+        self.commands.agent = running_agent(str(self.client_home))
+        self.commands.settle()
 
     def _run(self, *words: str | Path, deadline_s: float) -> object:
         return json.loads(self.commands.output([self._command, "--json", *words], deadline_s=deadline_s))
@@ -97,6 +105,10 @@ class MooragePool:
     def _run_client(self, *words: str | Path, program: Sequence[str | Path] = ()) -> object:
         command = [*(program or [self._command]), *self.client_words(*words)]
         return json.loads(self.commands.output(command, deadline_s=TRANSFER_DEADLINE_S))
+
+    @property
+    def client_pids(self) -> list[int]:
+        return [] if self.commands.agent is None else [self.commands.agent]
 
     @property
     def peer_pids(self) -> list[int]:

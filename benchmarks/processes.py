@@ -15,16 +15,20 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 # linux/if.h and linux/sockios.h
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
-STAT_USER_TIME, STAT_SYSTEM_TIME = 11, 12
+STAT_PARENT = 1
+# User and system time of the process, and of its children that have ended.
+STAT_TIMES = slice(11, 15)
 # proc(5), clear_refs: the peak begins anew at what is resident now.
 RESET_PEAK = "5"
 WATCH_PERIOD_S = 0.02
+SETTLE_POLL_S = 0.001
 
 
 def private_world() -> list[str]:
@@ -73,13 +77,23 @@ def free_ports(count: int) -> list[int]:
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """User and system time of living processes, and of this process's children that have ended (proc(5))."""
-    ticks = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[STAT_USER_TIME]) + int(fields[STAT_SYSTEM_TIME])
+    """User and system time of living processes, and of all children of theirs and of this process that have ended."""
+    ticks = sum(int(field) for pid in pids for field in stat_of(pid)[STAT_TIMES])
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return ticks / os.sysconf("SC_CLK_TCK") + ended.ru_utime + ended.ru_stime
+
+
+def stat_of(pid: int) -> list[str]:
+    """What follows a process' name in its line (proc(5)); nothing when it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []
+
+
+def children_of(parent: int) -> list[int]:
+    """Processes whose parent this is, also such as have ended and were not waited for yet."""
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+    return [pid for pid in pids if stat_of(pid)[STAT_PARENT : STAT_PARENT + 1] == [str(parent)]]
 
 
 def folder_bytes(folders: Iterable[Path]) -> int:
@@ -118,12 +132,16 @@ def loopback_bytes() -> int:
 
 
 class Commands:
-    """Runs a system's short-lived commands. ``peak_bytes``: the most memory that one had since it was last set."""
+    """Runs a system's short-lived commands. ``peak_bytes``: the most memory that one had since it was last set.
+
+    ``agent``: the process that forks another for each command, which does its work; None where there is no such thing.
+    """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         """``environment`` is added to this process's own."""
         self.environment = {**os.environ, **(environment or {})}
         self.peak_bytes = 0
+        self.agent: int | None = None
 
     def output(
         self, command: Sequence[str | Path], *, deadline_s: float, good: Iterable[int] = (0,), words: str = ""
@@ -144,14 +162,23 @@ class Commands:
             finally:
                 done.set()
                 watcher.join()
+        self.settle()
         if process.returncode not in good:
             raise SystemExit(
                 f"{' '.join(map(str, command))}: exit {process.returncode}\n{(complaint or output).strip()[-2000:]}"
             )
         return output
 
+    def settle(self) -> None:
+        """Wait until the agent has noticed the end of what worked for it: only then does that count as its child's."""
+        while self.agent is not None and children_of(self.agent):
+            time.sleep(SETTLE_POLL_S)
+
     def _watch(self, pid: int, done: threading.Event) -> None:
+        pids = [pid]
         while True:
-            self.peak_bytes = max(self.peak_bytes, peak_bytes(pid))
+            if self.agent is not None and len(pids) == 1:
+                pids += children_of(self.agent)
+            self.peak_bytes = max(self.peak_bytes, *(peak_bytes(each) for each in pids))
             if done.wait(WATCH_PERIOD_S):
                 return

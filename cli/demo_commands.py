@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
+from cli.background import launcher
 from cli.owner import OWNER_VARIABLE
-from cli.pool import launcher
 from core.encoding import Value
 from core.errors import EXIT_OK, MoorageError
 

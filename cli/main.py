@@ -41,6 +41,7 @@ _COMMANDS = {
     "demo": "cli.demo:run_demo",
     "pool": "cli.pool:run_pool",
     "daemon": "cli.daemon:run_daemon_command",
+    "agent": "cli.agent:run_agent",
     "put": "cli.put:run_put",
     "get": "cli.get:run_get",
     "cat": "cli.get:run_cat",

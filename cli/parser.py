@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn, TypeAlias
 
 from cli.consortium_parser import add_certificate_commands, add_consortium_commands, add_peer_options
+from cli.words import DEFAULT_HOME, HOME_VARIABLE, absolute, command_of, default_home
 from core.errors import UsageError
 
-HOME_VARIABLE = "MOORAGE_HOME"
-DEFAULT_HOME = "~/.moorage"
 EXIT_STATUS_TEXT = """\
 exit status:
   0 ok   1 error   2 usage   3 partial or degraded   4 integrity failure
   5 not enough peers   6 refused   75 try again
 """
-
-# What may stand before a command, but for --home and its value.
-_FLAGS = frozenset({"--json", "-q", "--quiet", "-v", "--verbose"})
 
 _Add: TypeAlias = Callable[[str, str], argparse.ArgumentParser]
 
@@ -39,7 +34,7 @@ def _common(parser: argparse.ArgumentParser, *, top: bool) -> None:
     parser.add_argument(
         "--home",
         metavar="DIR",
-        default=default(os.environ.get(HOME_VARIABLE, DEFAULT_HOME)),
+        default=default(default_home()),
         help=f"the home folder (default: ${HOME_VARIABLE}, else {DEFAULT_HOME})",
     )
     parser.add_argument("--json", action="store_true", default=default(False), help="print one JSON object")
@@ -87,7 +82,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 def _groups() -> dict[tuple[str, ...], Callable[[_Add], None]]:
     """What adds commands, by their names."""
     return {
-        ("demo", "pool", "daemon"): _add_pool_commands,
+        ("demo", "pool", "daemon", "agent"): _add_pool_commands,
         ("put", "get", "cat", "ls", "receipt", "check-receipt"): _add_object_commands,
         ("verify", "sweep", "repair", "status", "peers", "events", "doctor"): _add_care_commands,
         ("plan",): _add_plan,
@@ -122,6 +117,7 @@ def _add_pool_commands(add: _Add) -> None:
             action.add_argument("--organisation", metavar="NAME", help="whose (default: the one with the fewest)")
             add_peer_options(action, listen_required=False)
     add("daemon", "run this home's peer in the foreground")
+    add("agent", "have this home's commands start at once: run in the foreground, with their modules loaded")
 
 
 def _add_object_commands(add: _Add) -> None:
@@ -255,19 +251,10 @@ def _add_ledger(add: _Add) -> None:
     stamp.add_argument("--tsa-certificates", metavar="FILE", help="PEM of whom to believe; checks the stamp")
 
 
-def _command_of(words: Sequence[str]) -> str | None:
-    """The command that these words give; None where something else comes first, or it is none."""
-    rest = iter(words)
-    for word in rest:
-        if word == "--home":
-            next(rest, None)
-        elif word not in _FLAGS and not word.startswith("--home="):
-            return word if any(word in names for names in _groups()) else None
-    return None
-
-
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Raises UsageError."""
-    arguments = build_parser(_command_of(words)).parse_args(words)
-    arguments.home = os.path.abspath(os.path.expanduser(arguments.home))
+    command = command_of(words)
+    known = any(command in names for names in _groups())
+    arguments = build_parser(command if known else None).parse_args(words)
+    arguments.home = absolute(arguments.home)
     return arguments

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
+from cli.background import exists, signal_process, start_agent, start_in_background, stop_agent, wait_for_agent
 from cli.clients import open_home
 from cli.homes import read_home
 from cli.output import print_json, print_lines
@@ -105,7 +106,7 @@ def pool_up(folder: str, *, peers: int | None, sites: int | None, scheme: Scheme
     Raises UsageError, HomeError, NotEnoughPeersError (with the end of the log of a daemon that did not start).
     """
     disk = RealDisk(private=True)
-    client_home = os.path.join(folder, "client")
+    client_home = _client_home(folder)
     if not is_pool_made(disk, folder):
         _make_pool(disk, folder, PEERS if peers is None else peers, sites, scheme, name)
     homes = _peer_homes(folder)
@@ -117,6 +118,7 @@ def pool_up(folder: str, *, peers: int | None, sites: int | None, scheme: Scheme
     deadline = time.monotonic() + UP_DEADLINE_S
     # The first one that runs introduces the others to each other.
     started = [_start(homes[0])]
+    agent = start_agent(client_home)
     first = _wait_for_address(homes[0], started[0], deadline)
     for home in [client_home, *homes[1:]]:
         _write_bootstrap(disk, home, [first])
@@ -125,6 +127,7 @@ def pool_up(folder: str, *, peers: int | None, sites: int | None, scheme: Scheme
     # When it comes back after a crash it must find them again.
     _write_bootstrap(disk, homes[0], addresses[1:])
     trio.run(_wait_until_all_answer, client_home, len(homes), deadline)
+    wait_for_agent(client_home, agent)
     return pool_peers(folder)
 
 
@@ -158,6 +161,10 @@ def _make_pool(disk: RealDisk, folder: str, peers: int, sites: int | None, schem
     provisioner = Provisioner(disk, RealChance(), RealClock(), name)
     sites = sites_for(scheme, peers) if sites is None else sites
     provisioner.make(folder, peers=peers, sites=sites, client_settings=f'[client]\nscheme = "{scheme}"\n')
+
+
+def _client_home(folder: str) -> str:
+    return os.path.join(folder, "client")
 
 
 def _peer_homes(folder: str) -> list[str]:
@@ -203,28 +210,12 @@ def peer_at(folder: str) -> PoolPeer:
     return PoolPeer(home.identity.name, folder, home.identity.site, address, pid)
 
 
-def launcher() -> list[str]:
-    """The words that start moorage as it runs now: the installed wheel's launcher or the checkout's."""
-    layers = Path(__file__).resolve().parent.parent
-    checkout = layers / "moorage" / "__main__.py"
-    return [sys.executable, str(checkout if checkout.exists() else layers.parent / "__main__.py")]
-
-
 def _start(home: str) -> subprocess.Popen[bytes] | None:
     if running_pid(home) is not None:
         return None
     # Its address of last time would be taken for its new one.
     Path(home, ADDRESS_FILE).unlink(missing_ok=True)
-    with open(os.path.join(home, LOG_FILE), "ab") as log:
-        # A session of its own: Ctrl-C in the terminal that started the pool must not stop it.
-        return subprocess.Popen(  # noqa: S603 - our own program, no shell
-            [*launcher(), "--home", home, "daemon"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd="/",
-        )
+    return start_in_background(home, "daemon", LOG_FILE)
 
 
 def _wait_for_address(home: str, process: subprocess.Popen[bytes] | None, deadline: float) -> str:
@@ -263,32 +254,20 @@ def pool_down(folder: str) -> list[PoolPeer]:
     """Stop every daemon of the pool, by SIGTERM and, ten seconds later, by SIGKILL. Raises HomeError."""
     homes = _peer_homes(folder)
     pids = {home: pid for home in homes if (pid := running_pid(home)) is not None}
-    _signal_all(pids.values(), signal.SIGTERM)
-    # A stopped (SIGSTOP) daemon cannot act on SIGTERM until it continues.
-    _signal_all(pids.values(), signal.SIGCONT)
+    stop_agent(_client_home(folder))
+    for pid in pids.values():
+        signal_process(pid, signal.SIGTERM)
+        # A stopped (SIGSTOP) daemon cannot act on SIGTERM until it continues.
+        signal_process(pid, signal.SIGCONT)
     deadline = time.monotonic() + DOWN_DEADLINE_S
-    while any(running_pid(home) is not None or _exists(pid) for home, pid in pids.items()):
+    while any(running_pid(home) is not None or exists(pid) for home, pid in pids.items()):
         if time.monotonic() > deadline:
-            _signal_all([pid for home, pid in pids.items() if running_pid(home) is not None], signal.SIGKILL)
+            for home, pid in pids.items():
+                if running_pid(home) is not None:
+                    signal_process(pid, signal.SIGKILL)
             if all(running_pid(home) is None for home in pids):
                 # What is left are numbers that other processes bear by now.
                 break
             deadline = time.monotonic() + DOWN_DEADLINE_S
         time.sleep(POLL_S)
     return pool_peers(folder)
-
-
-def _exists(pid: int) -> bool:
-    """Whether the process runs; one that has ended and only waits for its parent to notice does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def _signal_all(pids: Iterable[int], number: signal.Signals) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue

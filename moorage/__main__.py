@@ -21,9 +21,13 @@ def main() -> int:
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interruptible:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from cli.main import main as cli_main
+    from cli.front import run_by_agent
 
-    status = cli_main()
+    status = run_by_agent(sys.argv[1:])
+    if status is None:
+        from cli.main import main as cli_main
+
+        status = cli_main()
     if interruptible:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # the outcome is known: let nothing be raised in Python's own exit
     return status

@@ -16,7 +16,8 @@ import pytest
 
 from cli import main as module
 from cli.main import main
-from cli.parser import HOME_VARIABLE, build_parser, parse
+from cli.parser import build_parser, parse
+from cli.words import HOME_VARIABLE
 from core.errors import (
     EXIT_ERROR,
     EXIT_USAGE,

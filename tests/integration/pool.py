@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from anchor.manifest import Manifest, parse_manifest
+from cli.background import launcher, running_agent
 from cli.homes import read_home
-from cli.pool import launcher, running_pid
+from cli.pool import running_pid
 from core.ids import ObjectId, ShardRoot
 from erasure.shardfile import ShardLayout, read_layout, scan_shard
 
@@ -109,13 +110,17 @@ class Pool:
     def destroy(self) -> None:
         """No process outlives its test, whatever state it is in."""
         self.abandon()
-        for name in self.names:
-            pid = self.pid(name)
+        for pid in (self.agent, *map(self.pid, self.names)):
             if pid is not None:
                 os.kill(pid, signal.SIGKILL)
 
     def pid(self, name: str) -> int | None:
         return running_pid(str(self.home(name))) if self.home(name).exists() else None
+
+    @property
+    def agent(self) -> int | None:
+        """The process that forks this pool's commands."""
+        return running_agent(str(self.home("client")))
 
     def signal(self, number: signal.Signals, *names: str) -> None:
         for name in names:

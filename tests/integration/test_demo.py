@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.background import launcher
 from cli.demo_data import read_reference, simulate_pairs
 from cli.demo_story import step_titles
-from cli.pool import launcher
 from tests.integration.pool import run, wait_until
 
 

@@ -1,0 +1,259 @@
+"""Give a command to the home's agent, which has its modules loaded (docs/decisions/0018-an-agent-forks-commands.md).
+
+This process stays in front of the one that works: it has the terminal and the shell's eye, passes signals on, and ends
+as the other one does. Every start with an agent loads this, so it loads little itself; without one it costs a look for
+a socket.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType, TracebackType
+
+from cli.words import command_of, home_of
+
+# As in typing, which is not loaded for a name: it would be a tenth of what is loaded here.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Self
+
+AGENT_VARIABLE = "MOORAGE_AGENT"
+OFF = "off"
+# What works for somebody who waits, in any process: not what runs for months, starts others or looks at this machine.
+COMMANDS = frozenset({"put", "get", "cat", "ls", "verify", "sweep", "repair", "status", "peers", "events", "receipt"})
+# An agent that does not answer within this is stopped, or on a machine with no time for it.
+ANSWER_DEADLINE_S = 2.0
+LENGTH_BYTES = 4
+PID_BYTES = 4
+REASON_MAX_BYTES = 1000
+STATUS_BYTES = 2
+READY = b"\1"
+GO = b"\2"
+
+STREAMS = ("stdin", "stdout", "stderr")
+# Whoever starts a process may have it ignore these (nohup, a shell's background jobs).
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_PASSED = (*STOPPING, signal.SIGTSTP)
+_NAMESPACES = ("mnt", "net", "pid", "user")
+# They change an interpreter or a library, which look at them once.
+_STARTING = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_", "SSLKEYLOGFILE")
+
+
+def run_by_agent(words: Sequence[str]) -> int | None:
+    """The exit status of a command that the home's agent has run; None where this process must run it itself.
+
+    If the command was ended by a signal, so is this process.
+    """
+    if command_of(words) not in COMMANDS or os.environ.get(AGENT_VARIABLE) == OFF:
+        return None
+    address = address_of(home_of(words))
+    if address is None:
+        return None
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent, _Passing() as passing:
+        agent.settimeout(ANSWER_DEADLINE_S)
+        try:
+            agent.connect(address)
+            _send_request(agent, words)
+            passing.to(_receive_pid(agent))
+            agent.sendall(GO)
+        except OSError as reason:
+            is_told = "-v" in words or "--verbose" in words
+            if is_told and not isinstance(reason, ConnectionRefusedError):  # nobody listens, as a rule
+                print(f"moorage: not by the agent: {reason}", file=sys.stderr)
+            return None
+        agent.settimeout(None)
+        status = _receive(agent, STATUS_BYTES)
+    if status is None:
+        from core.errors import EXIT_TRY_AGAIN
+
+        text = "the agent was killed, and with it what it knew of this command: look what was done, and give it again"
+        print(f"moorage: {text}", file=sys.stderr)
+        return EXIT_TRY_AGAIN
+    return _end_as(int.from_bytes(status, "big", signed=True))
+
+
+def address_of(home: str) -> bytes | None:
+    """An abstract Unix address (unix(7)): no file that is copied with the home, or left by an agent that was killed.
+
+    It goes with the folder, not with its path. None where there is none.
+    """
+    try:
+        found = os.stat(home)
+    except OSError:
+        return None
+    return f"\0moorage agent {found.st_dev}:{found.st_ino}".encode()
+
+
+class _Passing:
+    """While it is open, signals that would stop this process go to the one that works for it, once that is known."""
+
+    def __init__(self) -> None:
+        self._pid: int | None = None
+        self._early: list[int] = []
+
+    def __enter__(self) -> Self:
+        for number in _PASSED:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._pause if number == signal.SIGTSTP else self._pass)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number in _PASSED:
+            if signal.getsignal(number) in (self._pass, self._pause):
+                signal.signal(number, signal.SIG_DFL)
+        if self._pid is None and self._early:
+            os.kill(os.getpid(), self._early[0])
+
+    def to(self, pid: int) -> None:
+        self._pid = pid
+        for number in self._early:
+            self._send(pid, number)
+
+    def _pass(self, number: int, _frame: FrameType | None) -> None:
+        if self._pid is None:
+            self._early.append(number)
+        else:
+            self._send(self._pid, number)
+
+    def _pause(self, _number: int, _frame: FrameType | None) -> None:
+        if self._pid is not None:
+            self._send(self._pid, signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        if self._pid is not None:
+            self._send(self._pid, signal.SIGCONT)
+
+    @staticmethod
+    def _send(pid: int, number: int) -> None:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return
+
+
+def _send_request(agent: socket.socket, words: Sequence[str]) -> None:
+    """Raises OSError, and ConnectionAbortedError that says why this command is none for the agent."""
+    import socket
+
+    _, user = peer_of(agent)
+    if user != os.geteuid():
+        raise ConnectionAbortedError("another user listens there")
+    # What lies unread in a socket is open: a reader of our output would wait for an agent that is stopped.
+    if _receive(agent, len(READY)) != READY:
+        raise ConnectionAbortedError("it is about to end")
+    folder = os.open(".", os.O_PATH | os.O_DIRECTORY)
+    try:
+        request = describe(words)
+        message = len(request).to_bytes(LENGTH_BYTES, "big") + request
+        sent = socket.send_fds(agent, [message], [0, 1, 2, folder])
+        agent.sendall(message[sent:])
+    finally:
+        os.close(folder)
+
+
+def _receive_pid(agent: socket.socket) -> int:
+    """Whoever waits for GO to begin with the command. Raises OSError."""
+    pid = _receive(agent, PID_BYTES)
+    if pid is None:
+        raise ConnectionAbortedError("it ended")
+    if not any(pid):
+        raise ConnectionAbortedError(agent.recv(REASON_MAX_BYTES).decode(errors="replace"))
+    return int.from_bytes(pid, "big")
+
+
+def _receive(agent: socket.socket, size: int) -> bytes | None:
+    """``size`` bytes; None where there are fewer. Raises TimeoutError."""
+    data = b""
+    while len(data) < size:
+        try:
+            part = agent.recv(size - len(data))
+        except ConnectionError:
+            return None
+        if not part:
+            return None
+        data += part
+    return data
+
+
+def _end_as(status: int) -> int:
+    """The exit status; below 0 it is the signal that ended the other process, and ends this one."""
+    if status < 0:
+        if -status != signal.SIGKILL:  # which nobody can catch
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+        return 128 - status  # it is blocked
+    return status
+
+
+def describe(words: Sequence[str]) -> bytes:
+    """What this process was given, as text of Python literals that `cli.request` parses.
+
+    Raises ConnectionAbortedError (there is what cannot be told).
+    """
+    import resource
+
+    streams = [getattr(sys, name) for name in STREAMS]
+    if None in streams:
+        raise ConnectionAbortedError("a standard stream is closed")
+    limits = [number for name, number in vars(resource).items() if name.startswith("RLIMIT_")]
+    umask = os.umask(0o077)
+    os.umask(umask)
+    fields = (
+        what_must_be_same(),
+        list(words),
+        dict(os.environb),
+        [text for stream in streams for text in (stream.encoding, stream.errors)],
+        [int(number) for number in STOPPING if signal.getsignal(number) is signal.SIG_IGN],
+        [each for number in limits for each in (number, *resource.getrlimit(number))],
+        sorted(os.sched_getaffinity(0)),
+        os.getpriority(os.PRIO_PROCESS, 0),
+        umask,
+    )
+    return repr(fields).encode()
+
+
+def what_must_be_same() -> dict[str, str]:
+    """What a process cannot take on once it runs, by name: its program, rights, user, and view of the system."""
+    root = os.stat("/")
+    namespaces = [os.readlink(f"/proc/self/ns/{name}") for name in _NAMESPACES]
+    variables = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(_STARTING))
+    # Which of LANG's ways to UTF-8 was taken makes no difference: no file is opened without its encoding being named.
+    flags = [value for name, value in zip(sys.flags.__match_args__, sys.flags, strict=True) if name != "utf8_mode"]
+    encodings = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
+    program = (sys.executable, sys.version, os.path.realpath(__file__), flags, sys.warnoptions, encodings)
+    return {
+        "program": repr(program),
+        "rights": _rights(),
+        "user": repr((os.getresuid(), os.getresgid(), sorted(os.getgroups()))),
+        "view of the system": repr((namespaces, root.st_dev, root.st_ino)),
+        "PYTHON or LD variables": repr(variables),
+    }
+
+
+def _rights() -> str:
+    """Capabilities, filters of system calls and security label (capabilities(7), proc(5))."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        lines = [line for line in file if line.startswith(("Cap", "NoNewPrivs", "Seccomp:"))]
+    try:
+        with open("/proc/self/attr/current", encoding="ascii", errors="replace") as file:
+            lines.append(file.read())
+    except OSError:  # no security module is loaded
+        pass
+    return "".join(lines)
+
+
+def peer_of(connection: socket.socket) -> tuple[int, int]:
+    """Process and user at the other end (SO_PEERCRED, unix(7)); where this end connected, of who listens there."""
+    import socket
+    import struct
+
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, user, _ = struct.unpack("3i", credentials)
+    return pid, user

@@ -1,0 +1,102 @@
+"""A command that does as its one word says, and an agent that forks it: everything around the command is as shipped.
+
+python -m tests.cli.probe agent HOME         serve HOME's commands
+python -m tests.cli.probe alone WORDS      run the command in this process
+python -m tests.cli.probe front WORDS      let the agent run it; exit status NOT_BY_AGENT where it does not
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+import cli.agent
+import cli.main
+from cli.front import STOPPING, run_by_agent
+
+NOT_BY_AGENT = 99
+MODULE_VARIABLE = "PROBE_MODULE"
+PROCESSOR_VARIABLE = "PROBE_PROCESSOR"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """``moorage ls WORD``."""
+    word, _, value = str(arguments.object).partition("=")
+    match word:
+        case "tell":
+            _tell()
+        case "status":
+            return int(value)
+        case "raise":
+            raise AssertionError(value)
+        case "signal":
+            os.kill(os.getpid(), int(value))
+            time.sleep(60)
+        case "print":
+            print("x" * int(value))
+        case "echo":
+            sys.stdout.write(sys.stdin.read())
+        case "wait":  # says that it has begun, goes on when told to
+            Path(value).write_text(str(os.getpid()))
+            while Path(value).exists():
+                time.sleep(0.01)
+            print("done")
+        case "count":
+            with Path(value).open("a") as file:
+                file.write("once\n")
+        case _:
+            raise AssertionError(word)
+    return 0
+
+
+def _tell() -> None:
+    umask = os.umask(0)
+    limits = {name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")}
+    streams = [
+        (stream.fileno(), stream.encoding, stream.errors, stream.line_buffering, stream.isatty(), stream.mode)
+        for stream in (sys.stdin, sys.stdout, sys.stderr)
+    ]
+    print(f"folder {os.getcwd()}\numask {umask:o}\nniceness {os.getpriority(os.PRIO_PROCESS, 0)}")
+    print(f"cpus {sorted(os.sched_getaffinity(0))}\nlimits {limits}\nstreams {streams}\nwords {sys.argv[1:]}")
+    print(f"environment {sorted(os.environ.items())}\nzone {time.tzname}")
+    print(f"signals {[signal.getsignal(number) for number in (*STOPPING, signal.SIGPIPE, signal.SIGCHLD)]}")
+    targets = [os.readlink(f"/proc/self/fd/{number}") for number in range(3)]
+    print(f"descriptors {targets}")
+
+
+def _serve(home: str) -> None:
+    cli.agent.LOOK_EVERY_MS = 50
+    if MODULE_VARIABLE in os.environ:
+        sys.path.insert(0, os.environ[MODULE_VARIABLE])
+        __import__("probed")
+    with cli.agent.bind(home) as listener:
+        agent = cli.agent.Agent(listener, home)
+        print("ready", flush=True)
+        agent.serve()
+
+
+def main() -> int:
+    cli.main._COMMANDS["ls"] = "tests.cli.probe:run"
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # as moorage/__main__.py does
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    role, *words = sys.argv[1:]
+    if role == "agent":
+        _serve(words[0])
+        return 0
+    sys.argv = ["moorage", *words]
+    if role == "alone":
+        return cli.main.main(words)
+    if PROCESSOR_VARIABLE in os.environ:
+        processor = int(os.environ[PROCESSOR_VARIABLE])
+        os.sched_getaffinity = lambda _pid: {processor}
+    status = run_by_agent(words)
+    return NOT_BY_AGENT if status is None else status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

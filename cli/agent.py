@@ -71,7 +71,7 @@ def run_agent(arguments: argparse.Namespace) -> int:
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (OSError, AttributeError) as error:
-        raise HomeError("the agent needs Linux 5.3 or later; commands go without it") from error
+        raise HomeError("the agent needs Linux 5.3 or later; without it commands start by themselves") from error
     home = read_home(arguments.home).folder
     with bind(home) as listener:
         load()

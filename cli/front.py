@@ -60,13 +60,14 @@ def run_by_agent(words: Sequence[str]) -> int | None:
         try:
             agent.connect(address)
             _send_request(agent, words)
-            passing.to(_receive_pid(agent))
+            pid = _receive_pid(agent)
             agent.sendall(GO)
         except OSError as reason:
             is_told = "-v" in words or "--verbose" in words
             if is_told and not isinstance(reason, ConnectionRefusedError):  # nobody listens, as a rule
                 print(f"moorage: not by the agent: {reason}", file=sys.stderr)
             return None
+        passing.to(pid)
         agent.settimeout(None)
         status = _receive(agent, STATUS_BYTES)
     if status is None:
@@ -81,8 +82,10 @@ def run_by_agent(words: Sequence[str]) -> int | None:
 def address_of(home: str) -> bytes | None:
     """An abstract Unix address (unix(7)): no file that is copied with the home, or left by an agent that was killed.
 
-    It goes with the folder, not with its path. None where there is none.
+    It goes with the folder, not with its path. None where there is none, or the system has no such addresses.
     """
+    if sys.platform != "linux":
+        return None
     try:
         found = os.stat(home)
     except OSError:
@@ -91,7 +94,10 @@ def address_of(home: str) -> bytes | None:
 
 
 class _Passing:
-    """While it is open, signals that would stop this process go to the one that works for it, once that is known."""
+    """While it is open, signals that would stop this process go to the one that works for it, once that has begun.
+
+    Where it never does, what has come meanwhile ends this process.
+    """
 
     def __init__(self) -> None:
         self._pid: int | None = None

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import resource
 import signal
+import ssl
 import sys
 import time
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 import cli.agent
 import cli.main
 from cli.front import STOPPING, run_by_agent
+from host.chance import RealChance
 
 NOT_BY_AGENT = 99
 MODULE_VARIABLE = "PROBE_MODULE"
@@ -46,12 +51,20 @@ def run(arguments: argparse.Namespace) -> int:
             while Path(value).exists():
                 time.sleep(0.01)
             print("done")
+        case "draw":
+            print(*_draw())
         case "count":
             with Path(value).open("a") as file:
                 file.write("once\n")
         case _:
             raise AssertionError(word)
     return 0
+
+
+def _draw() -> list[str]:
+    """A number from each source of chance that a command may use."""
+    key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    return [str(random.random()), ssl.RAND_bytes(8).hex(), key.hex(), RealChance().token(8).hex()]
 
 
 def _tell() -> None:
@@ -74,6 +87,7 @@ def _serve(home: str) -> None:
     if MODULE_VARIABLE in os.environ:
         sys.path.insert(0, os.environ[MODULE_VARIABLE])
         __import__("probed")
+    _draw()  # where a generator keeps a state, every child begins with this one
     with cli.agent.bind(home) as listener:
         agent = cli.agent.Agent(listener, home)
         print("ready", flush=True)

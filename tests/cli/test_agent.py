@@ -367,6 +367,12 @@ def test_bytes_that_are_no_request_run_nothing(served: Place, data: bytes) -> No
     assert served.run("status=0")[0] == 0
 
 
+def test_no_two_commands_draw_the_same(served: Place) -> None:
+    drawn = [served.run("draw")[1].split() for _ in range(3)]
+    assert all(len(set(column)) == 3 for column in zip(*drawn, strict=True))
+    assert len(drawn[0]) == 4
+
+
 def test_many_at_once(served: Place) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert [ran[0] for ran in pool.map(lambda _: served.run("status=4"), range(40))] == [4] * 40

@@ -118,9 +118,8 @@ class ExtentStorer:
         lost = self.lost_shares(done)
         holders = dict(enumerate(done.stored.holders))
         failed = [index for index in lost if holders[index] in self._placer.failed]
-        good = {index: peer for index, peer in holders.items() if index not in failed}
         if failed:
-            holders |= await self._replacements(group, good, failed)
+            holders |= await self._replacements(group, holders, failed)
         try:
             extent = await self._send(plain, done.key, group, holders, lost)
         finally:
@@ -158,8 +157,7 @@ class ExtentStorer:
                 self._placer.fail(homes[index], error)
                 self._progress.note(f"{self._placer.name_of(homes[index])} failed ({error}); looking for another peer")
             missing = sorted(result.failed)
-            good = {index: peer for index, peer in homes.items() if index not in missing}
-            homes |= await self._replacements(group, good, missing)
+            homes |= await self._replacements(group, homes, missing)
         raise NotEnoughPeersError("peers keep failing during this upload: try again later")
 
     async def _others(self, group: int, good: Mapping[int, PeerId], lost: Sequence[int]) -> dict[int, PeerId]:
@@ -171,14 +169,18 @@ class ExtentStorer:
                 self._placer.join(await self._client.live_peers())
         return self._placer.replacements(group, good, lost)
 
-    async def _replacements(self, group: int, good: Mapping[int, PeerId], lost: Sequence[int]) -> dict[int, PeerId]:
+    async def _replacements(self, group: int, homes: Mapping[int, PeerId], lost: Sequence[int]) -> dict[int, PeerId]:
         """New homes for ``lost``; holders that are starting again are waited for where nobody else can take them."""
+        good = {index: peer for index, peer in homes.items() if index not in lost}
         try:
             return await self._others(group, good, lost)
         except NotEnoughPeersError:
             if not await self._has_one_returned():
                 raise
-        return self._placer.replacements(group, good, lost)
+        # Whoever is back keeps what it had: given to one another, shares would lie at two holders each.
+        kept = {index: homes[index] for index in lost if homes[index] not in self._placer.failed}
+        rest = [index for index in lost if index not in kept]
+        return kept | (self._placer.replacements(group, good | kept, rest) if rest else {})
 
     async def _holders(self, group: int) -> dict[int, PeerId]:
         """Homes for all shares; peers that failed elsewhere in this put are waited for where it takes them."""

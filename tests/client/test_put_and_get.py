@@ -449,7 +449,7 @@ def test_a_holder_that_fails_with_nobody_to_replace_it_is_named() -> None:
     run_seeded(7, put_refusing, UploadCommit)
 
 
-async def put_through_a_restart(kind: type[Message]) -> None:
+async def put_through_a_restart(kind: type[Message], also: Sequence[str]) -> None:
     files = {"study/a": NOISE[:CHUNK_BYTES], "study/b": NOISE[:5]}
     async with World(7).running() as world, trio.open_nursery() as nursery:
         pool = SimPool(world, peers=6, sites=3)
@@ -459,25 +459,46 @@ async def put_through_a_restart(kind: type[Message]) -> None:
                 saboteur = Saboteur(client, pool, kind)
                 names = {record.identity.peer: record.identity.name for record in await client.live_peers()}
                 saboteur.sabotage(patch, names)
-                nursery.start_soon(start_again, saboteur, pool)
+                nursery.start_soon(start_again, saboteur, pool, also)
                 result = await store(client, MemorySource(files))
         async with pool.client() as client:
             await client.live_peers()
             assert len(result.holders) == 6
             assert await is_everywhere(client, result)
+            assert await copies(client, result) == {1}
             assert (await restore(client, result)).files == files
 
 
-async def start_again(saboteur: Saboteur, pool: SimPool) -> None:
+async def start_again(saboteur: Saboteur, pool: SimPool, also: Sequence[str]) -> None:
+    """``also``: peers that are cut off with the victim."""
     await saboteur.struck.wait()
+    for name in also:
+        if name != saboteur.victim:
+            pool.peers[name].crash()
     await trio.sleep(RESTART_S)
-    pool.peers[saboteur.victim].start()
+    for name in {saboteur.victim, *also}:
+        pool.peers[name].start()
+
+
+async def copies(client: Client, result: PutResult) -> set[int]:
+    """At how many peers each shard of the object lies."""
+    manifest = await find_manifest(client, result.object)
+    roots = tuple(root for _, _, root, _ in manifest.shards())
+    answers = [await client.peers.request(peer, Have(roots)) for peer in manifest.holders()]
+    flags = [answer.flags for answer in answers if isinstance(answer, Held)]
+    assert len(flags) == len(answers)
+    return {sum(column) for column in zip(*flags, strict=True)}
 
 
 @pytest.mark.parametrize("kind", [UploadBegin, UploadCommit, StoreManifest, Have])
 def test_a_holder_that_starts_again_in_the_middle_is_waited_for(kind: type[Message]) -> None:
     """With nobody to replace it, whatever the put was doing."""
-    run_seeded(7, put_through_a_restart, kind)
+    run_seeded(7, put_through_a_restart, kind, ())
+
+
+@pytest.mark.parametrize("kind", [StoreManifest, Have])
+def test_holders_that_start_again_together_keep_what_they_had(kind: type[Message]) -> None:
+    run_seeded(7, put_through_a_restart, kind, ("peer-1", "peer-2", "peer-3", "peer-4"))
 
 
 async def put_with_a_late_spare() -> None:

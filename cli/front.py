@@ -159,7 +159,8 @@ def _send_request(agent: socket.socket, words: Sequence[str]) -> None:
         request = describe(words)
         message = len(request).to_bytes(LENGTH_BYTES, "big") + request
         sent = socket.send_fds(agent, [message], [0, 1, 2, folder])
-        agent.sendall(message[sent:])
+        if sent < len(message):  # to send nothing would be an error where the agent has answered and gone
+            agent.sendall(message[sent:])
     finally:
         os.close(folder)
 

@@ -14,7 +14,7 @@ from cli.front import AGENT_VARIABLE, OFF, address_of, peer_of
 
 AGENT_LOG_FILE = "agent.log"
 AGENT_UP_DEADLINE_S = 10.0
-# It has nothing to end; what is still there then has been stopped or hangs in the kernel, and is killed.
+# It only closes its socket; one that still has it then has been stopped or hangs in the kernel, and is killed.
 AGENT_DOWN_DEADLINE_S = 5.0
 CONNECT_DEADLINE_S = 1.0
 POLL_S = 0.01
@@ -42,7 +42,7 @@ def start_in_background(home: str, command: str, log_file: str) -> subprocess.Po
 
 
 def running_agent(home: str) -> int | None:
-    """The process that listens for commands of this home; None when there is none."""
+    """The process that listens for commands of this home; None when there is none, or none that we could signal."""
     address = address_of(home)
     if address is None:
         return None
@@ -53,7 +53,8 @@ def running_agent(home: str) -> int | None:
             pid, user = peer_of(connection)
         except OSError:
             return None
-    return pid if user == os.geteuid() else None
+    # 0: it is in another container.
+    return pid if pid > 0 and user == os.geteuid() else None
 
 
 def start_agent(home: str) -> subprocess.Popen[bytes] | None:
@@ -73,7 +74,7 @@ def wait_for_agent(home: str, started: subprocess.Popen[bytes] | None) -> None:
 
 
 def stop_agent(home: str) -> None:
-    """Commands that it has forked go on."""
+    """So that commands start without it. Those under way go on, and it ends with the last of them."""
     pid = running_agent(home)
     if pid is None:
         return
@@ -81,7 +82,7 @@ def stop_agent(home: str) -> None:
     # A stopped (SIGSTOP) agent cannot act on SIGTERM until it continues.
     for number in (signal.SIGTERM, signal.SIGCONT):
         signal_process(pid, number)
-    while exists(pid):
+    while running_agent(home) == pid:
         if time.monotonic() > deadline:
             signal_process(pid, signal.SIGKILL)
         time.sleep(POLL_S)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType, TracebackType
 
 from cli.words import command_of, home_of
@@ -35,9 +35,8 @@ READY = b"\1"
 GO = b"\2"
 
 STREAMS = ("stdin", "stdout", "stderr")
-# Whoever starts a process may have it ignore these (nohup, a shell's background jobs).
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-_PASSED = (*STOPPING, signal.SIGTSTP)
+# Unless whoever started this process has it ignore them (nohup, a shell's background jobs).
+_PASSED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 _NAMESPACES = ("mnt", "net", "pid", "user")
 # They change an interpreter or a library, which look at them once.
 _STARTING = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_", "SSLKEYLOGFILE")
@@ -148,12 +147,16 @@ def _send_request(agent: socket.socket, words: Sequence[str]) -> None:
     """Raises OSError, and ConnectionAbortedError that says why this command is none for the agent."""
     import socket
 
-    _, user = peer_of(agent)
+    pid, user = peer_of(agent)
     if user != os.geteuid():
         raise ConnectionAbortedError("another user listens there")
+    # A descriptor of ours is a way into what we see, and one who sees less may listen.
+    different = differences(seen_of(os.getpid()), seen_of(pid))
+    if different:
+        raise ConnectionAbortedError(different)
     # What lies unread in a socket is open: a reader of our output would wait for an agent that is stopped.
     if _receive(agent, len(READY)) != READY:
-        raise ConnectionAbortedError("it is about to end")
+        raise ConnectionAbortedError("it has no room for another command, or is about to end")
     folder = os.open(".", os.O_PATH | os.O_DIRECTORY)
     try:
         request = describe(words)
@@ -213,11 +216,11 @@ def describe(words: Sequence[str]) -> bytes:
     umask = os.umask(0o077)
     os.umask(umask)
     fields = (
-        what_must_be_same(),
+        told_of_itself(),
         list(words),
         dict(os.environb),
         [text for stream in streams for text in (stream.encoding, stream.errors)],
-        [int(number) for number in STOPPING if signal.getsignal(number) is signal.SIG_IGN],
+        [number for number in range(1, signal.NSIG) if signal.getsignal(number) is signal.SIG_IGN],
         [each for number in limits for each in (number, *resource.getrlimit(number))],
         sorted(os.sched_getaffinity(0)),
         os.getpriority(os.PRIO_PROCESS, 0),
@@ -226,34 +229,56 @@ def describe(words: Sequence[str]) -> bytes:
     return repr(fields).encode()
 
 
-def what_must_be_same() -> dict[str, str]:
-    """What a process cannot take on once it runs, by name: its program, rights, user, and view of the system."""
-    root = os.stat("/")
-    namespaces = [os.readlink(f"/proc/self/ns/{name}") for name in _NAMESPACES]
+def told_of_itself() -> dict[str, str]:
+    """What only a process knows of itself, by name, and cannot change once it runs: its program and how it began."""
     variables = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(_STARTING))
     # Which of LANG's ways to UTF-8 was taken makes no difference: no file is opened without its encoding being named.
     flags = [value for name, value in zip(sys.flags.__match_args__, sys.flags, strict=True) if name != "utf8_mode"]
     encodings = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
     program = (sys.executable, sys.version, os.path.realpath(__file__), flags, sys.warnoptions, encodings)
+    return {"program": repr(program), "PYTHON or LD variables": repr(variables)}
+
+
+def seen_of(pid: int) -> dict[str, str]:
+    """What the kernel says of a process, by name: user, rights, view of the system, how it is scheduled (proc(5)).
+
+    The same at both ends, or one would lend the other what it has not. Raises OSError: the process is gone, in another
+    container, or has more rights than this one.
+    """
+    if pid <= 0 or os.readlink("/proc/self") != str(os.getpid()):
+        raise ProcessLookupError("the other end is in another container")
+    folder = f"/proc/{pid}"
+    status = dict(line.split(":", 1) for line in _text_of(f"{folder}/status").splitlines())
+    rights = [value for name, value in status.items() if name.startswith(("Cap", "NoNewPrivs", "Seccomp"))]
+    root = os.stat(f"{folder}/root")
+    namespaces = [os.readlink(f"{folder}/ns/{name}") for name in _NAMESPACES]
+    scheduling = (os.sched_getscheduler(pid), _text_of(f"{folder}/oom_score_adj"))
     return {
-        "program": repr(program),
-        "rights": _rights(),
-        "user": repr((os.getresuid(), os.getresgid(), sorted(os.getgroups()))),
+        "user": repr([status[name].split() for name in ("Uid", "Gid", "Groups")]),
+        "rights": repr((rights, _label_of(folder))),
         "view of the system": repr((namespaces, root.st_dev, root.st_ino)),
-        "PYTHON or LD variables": repr(variables),
+        "scheduling": repr(scheduling),
+        "blocked signals": status["SigBlk"].strip(),
     }
 
 
-def _rights() -> str:
-    """Capabilities, filters of system calls and security label (capabilities(7), proc(5))."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        lines = [line for line in file if line.startswith(("Cap", "NoNewPrivs", "Seccomp:"))]
+def _label_of(folder: str) -> str:
+    """What a security module goes by; empty where none is loaded."""
     try:
-        with open("/proc/self/attr/current", encoding="ascii", errors="replace") as file:
-            lines.append(file.read())
-    except OSError:  # no security module is loaded
-        pass
-    return "".join(lines)
+        return _text_of(f"{folder}/attr/current")
+    except OSError:
+        return ""
+
+
+def _text_of(path: str) -> str:
+    with open(path, encoding="ascii", errors="replace") as file:
+        return file.read()
+
+
+def differences(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """Why what has ``one`` cannot stand in for what has ``other``; empty where it can."""
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return f"this command's {' and '.join(names)} is not the agent's" if names else ""
 
 
 def peer_of(connection: socket.socket) -> tuple[int, int]:

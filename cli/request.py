@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar, cast
 
-from cli.front import STOPPING, STREAMS
+from cli.front import STREAMS
 from core.errors import MalformedError
 
 T = TypeVar("T")
@@ -23,14 +23,14 @@ T = TypeVar("T")
 class Request(NamedTuple):
     """What `cli.front.describe` tells."""
 
-    same: Mapping[str, str]
-    """What `cli.front.what_must_be_same` says there."""
+    told: Mapping[str, str]
+    """What `cli.front.told_of_itself` says there."""
     words: Sequence[str]
     environment: Mapping[bytes, bytes]
     encodings: Sequence[tuple[str, str]]
     """Encoding and error handler of each of STREAMS."""
     ignored: Sequence[int]
-    """Of the signals STOPPING."""
+    """Numbers of signals."""
     limits: Mapping[int, tuple[int, int]]
     """Soft and hard, by their numbers."""
     cpus: Sequence[int]
@@ -41,13 +41,13 @@ class Request(NamedTuple):
     def parse(data: bytes) -> Request:
         """Raises MalformedError."""
         try:
-            same, words, environment, encodings, ignored, limits, cpus, niceness, umask = ast.literal_eval(
+            told, words, environment, encodings, ignored, limits, cpus, niceness, umask = ast.literal_eval(
                 data.decode()
             )
             triples = _grouped(_list(limits, int), 3)
             pairs = _grouped(_list(encodings, str), 2)
             return Request(
-                same=_dict(same, str),
+                told=_dict(told, str),
                 words=_list(words, str),
                 environment=_dict(environment, bytes),
                 encodings=[(encoding, errors) for encoding, errors in pairs],
@@ -64,6 +64,7 @@ class Request(NamedTuple):
         """Make this process like the one that asked; ``descriptors`` become its STREAMS. Raises OSError, ValueError."""
         os.setsid()  # no terminal of the agent's: reading from one in the background would stop this process
         os.fchdir(folder)
+        os.close(folder)
         os.umask(self.umask)
         if self.niceness != os.getpriority(os.PRIO_PROCESS, 0):
             os.setpriority(os.PRIO_PROCESS, 0, self.niceness)
@@ -71,7 +72,7 @@ class Request(NamedTuple):
         for number, bounds in self.limits.items():
             if resource.getrlimit(number) != bounds:
                 resource.setrlimit(number, bounds)
-        for number in STOPPING:
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(number, signal.SIG_IGN if number in self.ignored else signal.SIG_DFL)
         self._take_environment()
         self._open_streams(descriptors)

@@ -3,6 +3,7 @@
 python -m tests.cli.probe agent HOME         serve HOME's commands
 python -m tests.cli.probe alone WORDS      run the command in this process
 python -m tests.cli.probe front WORDS      let the agent run it; exit status NOT_BY_AGENT where it does not
+python -m tests.cli.probe either WORDS     let the agent run it, or run it here, as moorage does
 """
 
 from __future__ import annotations
@@ -12,21 +13,29 @@ import os
 import random
 import resource
 import signal
+import socket
 import ssl
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import cli.agent
+import cli.forked
+import cli.front
 import cli.main
-from cli.front import STOPPING, run_by_agent
+from cli.front import run_by_agent
 from host.chance import RealChance
 
 NOT_BY_AGENT = 99
 MODULE_VARIABLE = "PROBE_MODULE"
 PROCESSOR_VARIABLE = "PROBE_PROCESSOR"
+COMMANDS_VARIABLE = "PROBE_COMMANDS"
+DEADLINE_VARIABLE = "PROBE_DEADLINE"
+HESITATION_VARIABLE = "PROBE_HESITATION"
+FORGED_VARIABLE = "PROBE_FORGED"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,13 +86,22 @@ def _tell() -> None:
     print(f"folder {os.getcwd()}\numask {umask:o}\nniceness {os.getpriority(os.PRIO_PROCESS, 0)}")
     print(f"cpus {sorted(os.sched_getaffinity(0))}\nlimits {limits}\nstreams {streams}\nwords {sys.argv[1:]}")
     print(f"environment {sorted(os.environ.items())}\nzone {time.tzname}")
-    print(f"signals {[signal.getsignal(number) for number in (*STOPPING, signal.SIGPIPE, signal.SIGCHLD)]}")
-    targets = [os.readlink(f"/proc/self/fd/{number}") for number in range(3)]
-    print(f"descriptors {targets}")
+    print(f"signals {[(number, signal.getsignal(number)) for number in signal.valid_signals()]}")
+    print(f"blocked {signal.pthread_sigmask(signal.SIG_BLOCK, ())}")
+    print(f"descriptors {list(_descriptors())}")
+
+
+def _descriptors() -> Iterator[str]:
+    """What is open beside the standard streams."""
+    for number in os.listdir("/proc/self/fd"):
+        if int(number) > 2 and Path(f"/proc/self/fd/{number}").exists():  # not the listing's own
+            yield os.readlink(f"/proc/self/fd/{number}")
 
 
 def _serve(home: str) -> None:
     cli.agent.LOOK_EVERY_MS = 50
+    cli.agent.COMMANDS_MAX = int(os.environ.get(COMMANDS_VARIABLE, cli.agent.COMMANDS_MAX))
+    cli.forked.FRONT_DEADLINE_S = float(os.environ.get(DEADLINE_VARIABLE, cli.forked.FRONT_DEADLINE_S))
     if MODULE_VARIABLE in os.environ:
         sys.path.insert(0, os.environ[MODULE_VARIABLE])
         __import__("probed")
@@ -108,7 +126,20 @@ def main() -> int:
     if PROCESSOR_VARIABLE in os.environ:
         processor = int(os.environ[PROCESSOR_VARIABLE])
         os.sched_getaffinity = lambda _pid: {processor}
+    if HESITATION_VARIABLE in os.environ:
+        receive_pid = cli.front._receive_pid
+
+        def hesitate(agent: socket.socket) -> int:
+            pid = receive_pid(agent)
+            time.sleep(float(os.environ[HESITATION_VARIABLE]))
+            return pid
+
+        cli.front._receive_pid = hesitate
+    if FORGED_VARIABLE in os.environ:  # whoever wants in says what is expected
+        cli.front.differences = lambda one, other: ""
     status = run_by_agent(words)
+    if status is None and role == "either":
+        return cli.main.main(words)
     return NOT_BY_AGENT if status is None else status
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import resource
 import shutil
 import signal
@@ -11,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,15 @@ import pytest
 
 from cli.front import AGENT_VARIABLE, ANSWER_DEADLINE_S, OFF, PID_BYTES, READY, address_of
 from cli.owner import OWNER_VARIABLE
-from tests.cli.probe import MODULE_VARIABLE, NOT_BY_AGENT, PROCESSOR_VARIABLE
+from tests.cli.probe import (
+    COMMANDS_VARIABLE,
+    DEADLINE_VARIABLE,
+    FORGED_VARIABLE,
+    HESITATION_VARIABLE,
+    MODULE_VARIABLE,
+    NOT_BY_AGENT,
+    PROCESSOR_VARIABLE,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROBE = (sys.executable, "-m", "tests.cli.probe")
@@ -55,14 +64,17 @@ class Place:
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         self.environment["PYTHONPATH"] = str(ROOT)
 
-    def serve(self, **variables: str) -> subprocess.Popen[str]:
+    def serve(
+        self, variables: Mapping[str, str] | None = None, *, before: Callable[[], object] | None = None
+    ) -> subprocess.Popen[str]:
         self.agent = subprocess.Popen(
             [*PROBE, "agent", str(self.home)],
-            env={**self.environment, **variables},
+            env={**self.environment, **(variables or {})},
             cwd="/",
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=before,
         )
         assert self.agent.stdout is not None
         assert self.agent.stdout.readline() == "ready\n"
@@ -130,7 +142,15 @@ def in_the_background() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-@pytest.mark.parametrize("before", [int, lowered_files, nicer, one_processor, without_hangup, in_the_background])
+def without_word_of_children() -> None:
+    for number in (signal.SIGCHLD, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
+BEFORE = [int, lowered_files, nicer, one_processor, without_hangup, in_the_background, without_word_of_children]
+
+
+@pytest.mark.parametrize("before", BEFORE)
 def test_the_process_is_as_its_front_was_started(served: Place, before: Callable[[], object]) -> None:
     how = {"preexec_fn": before, "stdin": subprocess.DEVNULL}
     alone, by_agent = (served.run("tell", role=role, **how) for role in ("alone", "front"))
@@ -140,8 +160,8 @@ def test_the_process_is_as_its_front_was_started(served: Place, before: Callable
 
 
 def told(ran: tuple[int, bytes, bytes]) -> list[bytes]:
-    """Its lines; pipes have other numbers each time."""
-    return [line for line in ran[1].splitlines() if not line.startswith(b"descriptors")]
+    """Its lines, less the socket to the front."""
+    return [re.sub(rb"^descriptors \['socket:\[\d+\]'\]$", b"descriptors []", line) for line in ran[1].splitlines()]
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o027, 0o077])
@@ -159,7 +179,7 @@ def test_folder_files_variables_and_umask_are_the_front_s(served: Place, tmp_pat
     assert b"Tokyo" in outputs[0] or b"JST" in outputs[0]
     assert f"folder {tmp_path}\numask {umask:o}\n".encode() in outputs[0]
     assert b"not by the agent" not in outputs[1]
-    lines = [output.splitlines() for output in outputs]
+    lines = [told((0, output, b"")) for output in outputs]
     assert [pair for pair in zip(*lines, strict=True) if pair[0] != pair[1]] == []
 
 
@@ -271,11 +291,50 @@ def test_an_agent_told_to_stop_leaves_commands_running(served: Place, tmp_path: 
     front, _ = served.begin(mark)
     assert served.agent is not None
     served.agent.terminate()
-    assert served.agent.wait(DEADLINE_S) == 0
-    assert served.run("status=0")[0] == NOT_BY_AGENT
+    wait_until(lambda: served.run("status=0")[0] == NOT_BY_AGENT, "end of its service")
+    assert served.agent.poll() is None, "it still looks after its command"
     mark.unlink()
     assert front.communicate(timeout=DEADLINE_S)[0] == b"done\n"
     assert front.returncode == 0
+    assert served.agent.wait(DEADLINE_S) == 0
+
+
+def test_who_kills_the_front_of_an_agent_that_stops_kills_the_command(served: Place, tmp_path: Path) -> None:
+    front, worker = served.begin(tmp_path / "mark")
+    assert served.agent is not None
+    served.agent.terminate()
+    wait_until(lambda: served.run("status=0")[0] == NOT_BY_AGENT, "end of its service")
+    front.kill()
+    front.communicate()
+    wait_until(lambda: is_gone(worker), "end of the command")
+    assert served.agent.wait(DEADLINE_S) == 0
+
+
+def test_a_second_signal_ends_the_agent_and_no_command(served: Place, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    front, _ = served.begin(mark)
+    assert served.agent is not None
+    served.agent.terminate()
+    wait_until(lambda: served.run("status=0")[0] == NOT_BY_AGENT, "end of its service")
+    served.agent.terminate()
+    assert served.agent.wait(DEADLINE_S) == 0
+    mark.unlink()
+    assert front.communicate(timeout=DEADLINE_S) == (b"done\n", b"")
+    assert front.returncode == 0
+
+
+def test_another_agent_may_follow_one_that_stops(served: Place, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    front, _ = served.begin(mark)
+    first = served.agent
+    assert first is not None
+    first.terminate()
+    wait_until(lambda: served.run("status=0")[0] == NOT_BY_AGENT, "end of its service")
+    served.serve()
+    assert served.run("status=7")[0] == 7
+    mark.unlink()
+    assert front.communicate(timeout=DEADLINE_S)[0] == b"done\n"
+    first.communicate(timeout=DEADLINE_S)
 
 
 def test_an_agent_that_is_stopped_is_done_without_and_runs_nothing_later(served: Place, tmp_path: Path) -> None:
@@ -376,15 +435,72 @@ def test_no_two_commands_draw_the_same(served: Place) -> None:
 def test_many_at_once(served: Place) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert [ran[0] for ran in pool.map(lambda _: served.run("status=4"), range(40))] == [4] * 40
+    wait_until(lambda: children(served) == [], "reaping")
+
+
+def children(served: Place) -> list[int]:
+    """Of the agent, also those that nobody has waited for."""
     assert served.agent is not None
-    children = Path(f"/proc/{served.agent.pid}/task/{served.agent.pid}/children")
-    wait_until(lambda: not children.exists() or not children.read_text().split(), "reaping")
+    ran = subprocess.run(["ps", "-o", "pid=", "--ppid", str(served.agent.pid)], capture_output=True, check=False)
+    return [int(pid) for pid in ran.stdout.split()]
+
+
+def test_what_comes_on_top_of_the_most_commands_starts_without_it(place: Place, tmp_path: Path) -> None:
+    place.serve({COMMANDS_VARIABLE: "1"})
+    mark = tmp_path / "mark"
+    front, _ = place.begin(mark)
+    status, _, complaint = place.run("status=0")
+    assert status == NOT_BY_AGENT
+    assert b"no room for another command" in complaint
+    mark.unlink()
+    assert front.communicate(timeout=DEADLINE_S)[0] == b"done\n"
+    wait_until(lambda: place.run("status=0")[0] == 0, "room")
+
+
+@pytest.mark.parametrize("files", range(6, 14))
+def test_an_agent_short_of_descriptors_lives(place: Place, tmp_path: Path, files: int) -> None:
+    """Whichever of its calls it is that fails, with how many commands under way."""
+    agent = place.serve()
+    bounds = resource.prlimit(agent.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (files, bounds[1]))
+    marks = [tmp_path / f"mark{number}" for number in range(4)]
+    fronts = [place.start(f"wait={mark}", role="either") for mark in marks]
+    for mark in marks:
+        wait_until(lambda mark=mark: mark.exists() and bool(mark.read_text()), "command under way")  # type: ignore[misc]
+    for mark, front in zip(marks, fronts, strict=True):
+        mark.unlink()
+        assert front.communicate(timeout=DEADLINE_S)[0] == b"done\n"
+        assert front.returncode == 0
+    assert agent.poll() is None
+    resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, bounds)
+    wait_until(lambda: children(place) == [], "reaping")
+    assert place.run("status=5")[0] == 5
+
+
+def test_an_agent_whose_starter_ignores_children_waits_for_its_own(place: Place) -> None:
+    def before() -> None:
+        without_word_of_children()
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGCHLD))
+
+    agent = place.serve(before=before)
+    assert place.run("status=6")[0] == 6
+    agent.terminate()
+    assert agent.wait(DEADLINE_S) == 0
+
+
+def test_a_front_that_hesitates_runs_the_command_itself(place: Place, tmp_path: Path) -> None:
+    place.serve({DEADLINE_VARIABLE: "0.2"})
+    with place.start(f"count={tmp_path / 'count'}", env=place.environment | {HESITATION_VARIABLE: "1"}) as front:
+        _, complaint = front.communicate(timeout=DEADLINE_S)
+    assert front.returncode == NOT_BY_AGENT
+    assert b"Broken pipe" in complaint
+    assert not (tmp_path / "count").exists()
 
 
 def test_a_changed_module_ends_the_agent(place: Place, tmp_path: Path) -> None:
     module = tmp_path / "probed.py"
     module.write_text("x = 1\n")
-    agent = place.serve(**{MODULE_VARIABLE: str(tmp_path)})
+    agent = place.serve({MODULE_VARIABLE: str(tmp_path)})
     assert place.run("status=0")[0] == 0
     module.write_text("x = 1234\n")
     assert place.run("status=0")[0] == NOT_BY_AGENT
@@ -412,13 +528,36 @@ def test_a_copy_of_a_home_is_another(served: Place, tmp_path: Path) -> None:
 
 def test_a_second_agent_is_refused(served: Place) -> None:
     ran = subprocess.run([*PROBE, "agent", str(served.home)], cwd=ROOT, capture_output=True, text=True, timeout=30)
-    assert "another agent runs" in ran.stderr
+    assert served.agent is not None
+    assert f"another agent, process {served.agent.pid}," in ran.stderr
 
 
 def test_a_front_with_fewer_rights_is_declined(served: Place) -> None:
     status, _, complaint = served.run("status=0", preexec_fn=without_new_privileges)
     assert status == NOT_BY_AGENT
     assert b"rights" in complaint
+
+
+def blocking_hangup() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+
+
+def as_a_batch() -> None:
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def sooner_killed() -> None:
+    Path("/proc/self/oom_score_adj").write_text("500")
+
+
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [(blocking_hangup, b"blocked signals"), (as_a_batch, b"scheduling"), (sooner_killed, b"scheduling")],
+)
+def test_what_is_not_taken_on_is_declined(served: Place, before: Callable[[], object], reason: bytes) -> None:
+    status, _, complaint = served.run("status=0", preexec_fn=before)
+    assert status == NOT_BY_AGENT
+    assert reason in complaint
 
 
 def without_new_privileges() -> None:
@@ -428,7 +567,53 @@ def without_new_privileges() -> None:
 
 def test_an_agent_ends_with_its_owner(place: Place) -> None:
     with subprocess.Popen(["sleep", "60"]) as owner:
-        agent = place.serve(**{OWNER_VARIABLE: str(owner.pid)})
+        agent = place.serve({OWNER_VARIABLE: str(owner.pid)})
         assert place.run("status=0")[0] == 0
         owner.kill()
     assert agent.wait(DEADLINE_S) == 0
+
+
+def test_a_front_with_fewer_rights_that_says_otherwise_is_declined(served: Place, tmp_path: Path) -> None:
+    """The kernel is asked, not the front."""
+    forging = served.environment | {FORGED_VARIABLE: "yes"}
+    status, _, complaint = served.run(f"count={tmp_path / 'count'}", env=forging, preexec_fn=without_new_privileges)
+    assert status == NOT_BY_AGENT
+    assert b"rights" in complaint
+    assert not (tmp_path / "count").exists()
+
+
+@pytest.mark.parametrize("forged", [False, True])
+@pytest.mark.parametrize("kinds", [("--mount",), ("--mount", "--pid", "--fork", "--mount-proc")])
+def test_a_front_in_another_container_is_declined(
+    served: Place, tmp_path: Path, kinds: Sequence[str], forged: bool
+) -> None:
+    """It shares the network, and with it the socket's name, and sees other files."""
+    own_user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    container = ["unshare", *own_user, *kinds]
+    if shutil.which("unshare") is None or subprocess.run([*container, "true"], check=False).returncode:
+        pytest.skip("no namespaces here")
+    words = ["-v", "--home", str(served.home), "ls", f"count={tmp_path / 'count'}"]
+    environment = served.environment | ({FORGED_VARIABLE: "yes"} if forged else {})
+    ran = subprocess.run(
+        [*container, *PROBE, "front", *words], env=environment, cwd=ROOT, capture_output=True, timeout=DEADLINE_S
+    )
+    assert ran.returncode == NOT_BY_AGENT
+    assert b"view of the system" in ran.stderr or b"another container" in ran.stderr or b"Permission" in ran.stderr
+    assert not (tmp_path / "count").exists()
+
+
+def test_an_agent_in_another_container_is_no_process_here(place: Place) -> None:
+    """Its number is 0 here, and a signal to 0 would go to the whole group of who sends it."""
+    own_user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    container = ["unshare", *own_user, "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if shutil.which("unshare") is None or subprocess.run([*container, "true"], check=False).returncode:
+        pytest.skip("no namespaces here")
+    place.serve()
+    code = (
+        "import sys; from cli.background import running_agent, stop_agent;"
+        " home = sys.argv[1]; stop_agent(home); print(running_agent(home))"
+    )
+    words = [*container, "setsid", "--wait", sys.executable, "-c", code, str(place.home)]
+    ran = subprocess.run(words, env=place.environment, cwd=ROOT, capture_output=True, timeout=DEADLINE_S)
+    assert (ran.returncode, ran.stdout) == (0, b"None\n"), ran.stderr
+    assert place.run("status=0")[0] == 0

@@ -13,6 +13,7 @@ import pytest
 
 from cli.background import launcher
 from cli.front import AGENT_VARIABLE, OFF
+from tests.cli.probe import NOT_BY_AGENT
 from tests.integration.pool import Pool, Running, run, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -21,7 +22,8 @@ BY_AGENT = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 from cli.front import run_by_agent
-sys.exit(run_by_agent(sys.argv[1:]))
+status = run_by_agent(sys.argv[1:])
+sys.exit({NOT_BY_AGENT} if status is None else status)
 """
 
 NEW_MODULES = f"""
@@ -44,7 +46,7 @@ def with_agent(pool: Pool) -> Pool:
 
 
 def by_agent(pool: Pool, *words: str | Path) -> subprocess.CompletedProcess[bytes]:
-    """The command as the agent runs it; status 0 also where it does not, but then without output."""
+    """The command as the agent runs it; status NOT_BY_AGENT where it does not."""
     command = [sys.executable, "-c", BY_AGENT, "--home", str(pool.home("client")), *map(str, words)]
     return subprocess.run(command, capture_output=True, timeout=60, check=False)
 
@@ -120,6 +122,14 @@ def test_a_put_whose_front_is_killed_can_be_given_again(with_agent: Pool, tmp_pa
     assert pool.verify(pool.put(source)["object"])["health"] == "full"
 
 
+def is_there(pid: int) -> bool:
+    """Not also when it only waits for somebody to ask how it ended."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def children(agent: int) -> list[int]:
     ran = subprocess.run(["ps", "-o", "pid=", "--ppid", str(agent)], capture_output=True, check=False)
     return [int(pid) for pid in ran.stdout.split()]
@@ -131,7 +141,7 @@ def test_up_starts_it_and_down_stops_it(make_pool: Callable[..., Pool]) -> None:
     first = pool.agent
     assert first is not None
     second = run("--home", pool.home("client"), "agent", expect=1)
-    assert "another agent runs" in second.complaint
+    assert f"another agent, process {first}," in second.complaint
     pool.up()
     assert pool.agent == first
     # One that was killed is replaced, one that is stopped (SIGSTOP) is brought down too.
@@ -145,7 +155,7 @@ def test_up_starts_it_and_down_stops_it(make_pool: Callable[..., Pool]) -> None:
     os.kill(second_pid, signal.SIGSTOP)
     pool.down()
     assert pool.agent is None
-    assert not Path(f"/proc/{second_pid}/cmdline").exists() or not Path(f"/proc/{second_pid}/cmdline").read_bytes()
+    wait_until(lambda: not is_there(second_pid), what="the end of the stopped agent")
 
 
 def test_nobody_who_wants_none_gets_one(make_pool: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,9 @@ class ExtentStorer:
         Raises NotEnoughPeersError, and as ``plain.get``.
         """
         lost = self.lost_shares(done)
+        if not lost:  # they are back since somebody counted
+            plain.let_go()
+            return done
         holders = dict(enumerate(done.stored.holders))
         failed = [index for index in lost if holders[index] in self._placer.failed]
         if failed:
@@ -160,39 +163,42 @@ class ExtentStorer:
             homes |= await self._replacements(group, homes, missing)
         raise NotEnoughPeersError("peers keep failing during this upload: try again later")
 
-    async def _others(self, group: int, good: Mapping[int, PeerId], lost: Sequence[int]) -> dict[int, PeerId]:
-        """New homes for ``lost``, also at peers that were not waited for when this put began."""
-        try:
-            return self._placer.replacements(group, good, lost)
-        except NotEnoughPeersError:
-            with suppress(NotEnoughPeersError):
-                self._placer.join(await self._client.live_peers())
-        return self._placer.replacements(group, good, lost)
-
     async def _replacements(self, group: int, homes: Mapping[int, PeerId], lost: Sequence[int]) -> dict[int, PeerId]:
-        """New homes for ``lost``; holders that are starting again are waited for where nobody else can take them."""
+        """New homes for ``lost``, also at peers that were not waited for when this put began.
+
+        Where nobody else can take them, holders that are starting again are waited for.
+        """
         good = {index: peer for index, peer in homes.items() if index not in lost}
-        try:
-            return await self._others(group, good, lost)
-        except NotEnoughPeersError:
-            if not await self._has_one_returned():
-                raise
-        # Whoever is back keeps what it had: given to one another, shares would lie at two holders each.
-        kept = {index: homes[index] for index in lost if homes[index] not in self._placer.failed}
-        rest = [index for index in lost if index not in kept]
-        return kept | (self._placer.replacements(group, good | kept, rest) if rest else {})
+        deadline = trio.current_time() + RETURN_PATIENCE_S
+        has_looked = False
+        while True:
+            # Whoever is back keeps what it had: given to one another, shares would lie at two holders each.
+            kept = {index: homes[index] for index in lost if homes[index] not in self._placer.failed}
+            try:
+                rest = [index for index in lost if index not in kept]
+                return kept | self._placer.replacements(group, good | kept, rest)
+            except NotEnoughPeersError:
+                if has_looked and not await self._has_one_returned(deadline):
+                    raise
+            if not has_looked:
+                has_looked = True
+                with suppress(NotEnoughPeersError):
+                    self._placer.join(await self._client.live_peers())
 
     async def _holders(self, group: int) -> dict[int, PeerId]:
         """Homes for all shares; peers that failed elsewhere in this put are waited for where it takes them."""
-        try:
-            return dict(enumerate(self._placer.holders(group)))
-        except NotEnoughPeersError:
-            if not await self._has_one_returned():
-                raise
-        return dict(enumerate(self._placer.holders(group)))
+        deadline = trio.current_time() + RETURN_PATIENCE_S
+        while True:
+            try:
+                return dict(enumerate(self._placer.holders(group)))
+            except NotEnoughPeersError:
+                if not await self._has_one_returned(deadline):
+                    raise
 
-    async def _has_one_returned(self) -> bool:
-        back = await self._client.peers.returning(self._placer.away(), patience_s=RETURN_PATIENCE_S)
+    async def _has_one_returned(self, deadline: float) -> bool:
+        """Whether one more is there than before: daemons of one host may come back one after another."""
+        patience_s = max(0.0, deadline - trio.current_time())
+        back = await self._client.peers.returning(self._placer.away(), patience_s=patience_s)
         for record in back:
             self._placer.welcome(record.identity.peer)
         return bool(back)

@@ -35,6 +35,11 @@ class Placer:
             if record.identity.peer not in self.failed and not record.draining
         ]
 
+    def _everybody(self) -> list[Candidate]:
+        """Also peers that get no new share: what they hold counts for their site and organisation."""
+        candidates = map(candidate_of, self._live)
+        return [one._replace(weight=0) if one.peer in self.failed else one for one in candidates]
+
     def name_of(self, peer: PeerId) -> str:
         names = (record.identity.name for record in self._live if record.identity.peer == peer)
         return next(names, f"peer {peer.short}")
@@ -72,7 +77,7 @@ class Placer:
 
     def replacements(self, group: int, good: Mapping[int, PeerId], lost: Sequence[int]) -> dict[int, PeerId]:
         """New homes for all of ``lost``. Raises NotEnoughPeersError naming what is missing."""
-        found = replace_holders(self._group_seed(group), self._scheme, good, lost, self._candidates())
+        found = replace_holders(self._group_seed(group), self._scheme, good, lost, self._everybody())
         if len(found) < len(lost):
             homeless = len(lost) - len(found)
             raise NotEnoughPeersError(

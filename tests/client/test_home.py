@@ -224,6 +224,16 @@ def test_a_full_peer_gets_nothing_is_named_when_it_is_needed_and_counts_where_it
     assert Placer(b"seed", Scheme(4, 6), live(7, 3, full=1)).replacements(0, good, [5]) == {5: PeerId(b"\x06" * 32)}
 
 
+def test_a_holder_that_failed_elsewhere_counts_for_its_site_where_its_share_lies() -> None:
+    """Once it is back, its site has no more shares than may be lost."""
+    for seed in range(50):
+        # Nine peers at four sites: p0, p4 and p8 are at the same.
+        placer = Placer(bytes([seed]), Scheme(4, 6), live(9, 4))
+        good = {share: PeerId(bytes([number]) * 32) for share, number in enumerate((1, 5, 2, 3, 4))}
+        placer.fail(good[0], PeerUnavailableError("for another extent"))
+        assert placer.replacements(0, good, [5])[5] != PeerId(b"\x09" * 32)
+
+
 def test_a_put_and_a_repair_weigh_peers_alike() -> None:
     records = live(3, 3, draining=1, full=2)
     assert [candidate_of(record).weight for record in records] == [0, 0, 1000]

@@ -13,21 +13,24 @@ from blake3 import blake3
 
 from client.challenge import targets_of
 from client.context import Client
+from client.extents import ExtentStorer
 from client.get import cat, get, open_object
 from client.index import Index
 from client.locate import find_manifest
 from client.patience import LATE_PATIENCE_S
+from client.placer import Placer
 from client.progress import Silent
 from client.put import PutResult, put
 from client.receipts import check_document, make_document
 from client.session import Pending, Session
 from client.status import pool_status, view_peers
-from core.errors import MoorageError, NotEnoughPeersError, NotInObjectError, UsageError
+from core.errors import MoorageError, NotEnoughPeersError, NotInObjectError, PeerUnavailableError, UsageError
 from core.ids import PeerId
 from core.limits import CHUNK_BYTES, EXTENT_BYTES
 from core.listing import Entry, Kind, RelativePath
 from core.trees import SourceTree
 from dht.node import Dht
+from dht.records import PeerRecord
 from erasure.scheme import Scheme
 from erasure.shardfile import HEAD_BYTES
 from tests.sim.chance import derive
@@ -449,7 +452,8 @@ def test_a_holder_that_fails_with_nobody_to_replace_it_is_named() -> None:
     run_seeded(7, put_refusing, UploadCommit)
 
 
-async def put_through_a_restart(kind: type[Message], also: Sequence[str]) -> None:
+async def put_through_a_restart(kind: type[Message], also: Sequence[str], stagger_s: float = 0.0) -> None:
+    """``also`` are cut off with the victim; they start again ``stagger_s`` after one another."""
     files = {"study/a": NOISE[:CHUNK_BYTES], "study/b": NOISE[:5]}
     async with World(7).running() as world, trio.open_nursery() as nursery:
         pool = SimPool(world, peers=6, sites=3)
@@ -459,7 +463,7 @@ async def put_through_a_restart(kind: type[Message], also: Sequence[str]) -> Non
                 saboteur = Saboteur(client, pool, kind)
                 names = {record.identity.peer: record.identity.name for record in await client.live_peers()}
                 saboteur.sabotage(patch, names)
-                nursery.start_soon(start_again, saboteur, pool, also)
+                nursery.start_soon(start_again, saboteur, pool, also, stagger_s)
                 result = await store(client, MemorySource(files))
         async with pool.client() as client:
             await client.live_peers()
@@ -469,15 +473,15 @@ async def put_through_a_restart(kind: type[Message], also: Sequence[str]) -> Non
             assert (await restore(client, result)).files == files
 
 
-async def start_again(saboteur: Saboteur, pool: SimPool, also: Sequence[str]) -> None:
-    """``also``: peers that are cut off with the victim."""
+async def start_again(saboteur: Saboteur, pool: SimPool, also: Sequence[str], stagger_s: float) -> None:
     await saboteur.struck.wait()
     for name in also:
         if name != saboteur.victim:
             pool.peers[name].crash()
     await trio.sleep(RESTART_S)
-    for name in {saboteur.victim, *also}:
+    for name in sorted({saboteur.victim, *also}):
         pool.peers[name].start()
+        await trio.sleep(stagger_s)
 
 
 async def copies(client: Client, result: PutResult) -> set[int]:
@@ -499,6 +503,41 @@ def test_a_holder_that_starts_again_in_the_middle_is_waited_for(kind: type[Messa
 @pytest.mark.parametrize("kind", [StoreManifest, Have])
 def test_holders_that_start_again_together_keep_what_they_had(kind: type[Message]) -> None:
     run_seeded(7, put_through_a_restart, kind, ("peer-1", "peer-2", "peer-3", "peer-4"))
+
+
+@pytest.mark.parametrize("kind", [UploadBegin, UploadCommit, StoreManifest, Have])
+def test_holders_that_start_again_one_after_another_are_waited_for(kind: type[Message]) -> None:
+    """As the daemons of one host do."""
+    run_seeded(7, put_through_a_restart, kind, ("peer-1", "peer-2", "peer-3", "peer-4"), 0.6)
+
+
+async def two_extents_lose_the_same_holders() -> None:
+    """Another extent has waited for them, and they are back, while this one still looks for peers it does not know."""
+    async with World(7).running() as world:
+        pool = SimPool(world, peers=6, sites=3)
+        await pool.start()
+        async with pool.client() as client:
+            placer = Placer(b"seed", SCHEME, await client.live_peers())
+            homes = dict(enumerate(placer.holders(0)))
+            lost = [0, 2, 3, 5]
+            for index in lost:
+                placer.fail(homes[index], PeerUnavailableError("it restarts"))
+            live_peers = Client.live_peers
+
+            async def welcoming(asking: Client) -> Sequence[PeerRecord]:
+                for index in lost:
+                    placer.welcome(homes[index])
+                return await live_peers(asking)
+
+            storer = ExtentStorer(client, placer, SCHEME, Silent())
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Client, "live_peers", welcoming)
+                found = await storer._replacements(0, homes, lost)
+        assert found == {index: homes[index] for index in lost}
+
+
+def test_holders_that_another_extent_waited_for_keep_what_they_had() -> None:
+    run_seeded(7, two_extents_lose_the_same_holders)
 
 
 async def put_with_a_late_spare() -> None:

@@ -134,7 +134,8 @@ def loopback_bytes() -> int:
 class Commands:
     """Runs a system's short-lived commands. ``peak_bytes``: the most memory that one had since it was last set.
 
-    ``agent``: the process that forks another for each command, which does its work; None where there is no such thing.
+    ``agent``: the process that forks another for each command, which does its work and whose memory counts with the
+    command's; None where there is no such thing.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
@@ -162,7 +163,6 @@ class Commands:
             finally:
                 done.set()
                 watcher.join()
-        self.settle()
         if process.returncode not in good:
             raise SystemExit(
                 f"{' '.join(map(str, command))}: exit {process.returncode}\n{(complaint or output).strip()[-2000:]}"
@@ -175,10 +175,11 @@ class Commands:
             time.sleep(SETTLE_POLL_S)
 
     def _watch(self, pid: int, done: threading.Event) -> None:
-        pids = [pid]
+        workers: list[int] = []  # of several commands at once the largest is taken
         while True:
-            if self.agent is not None and len(pids) == 1:
-                pids += children_of(self.agent)
-            self.peak_bytes = max(self.peak_bytes, *(peak_bytes(each) for each in pids))
+            if self.agent is not None and not workers:
+                workers = children_of(self.agent)
+            largest = max((peak_bytes(worker) for worker in workers), default=0)
+            self.peak_bytes = max(self.peak_bytes, peak_bytes(pid) + largest)
             if done.wait(WATCH_PERIOD_S):
                 return

@@ -82,6 +82,7 @@ def timed(system: System, step: Callable[[], T], *, private: bool) -> tuple[T, T
     began = time.perf_counter()
     result = step()
     wall_s = time.perf_counter() - began
+    system.commands.settle()
     cpu_spent_s = cpu_s(pids) - cpu_before
     wire = loopback_bytes() - system.gateway_bytes - wire_before
     return result, Timing(

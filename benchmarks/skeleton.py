@@ -1,6 +1,6 @@
 """What is left of a put and a get when all but their stages is taken away, beside the shipped program by turns.
 
-    python -m benchmarks.skeleton [--scheme 4+2] [--size-mib 512] [--rounds 5]
+    python -m benchmarks.skeleton [--scheme 4+2] [--size-mib 512] [--files 1] [--rounds 5]
 
 The sum of the stages (`benchmarks.stages`) knows nothing of threads that wait for one another or for the interpreter's
 lock. The skeleton does: the shipped functions read, code, hash, store, check, open and write the same bytes, and the
@@ -12,7 +12,6 @@ processes run already. What it takes is about what a program in this language wi
 from __future__ import annotations
 
 import argparse
-import filecmp
 import multiprocessing
 import os
 import shutil
@@ -30,8 +29,9 @@ from benchmarks.memory import fill_page_cache
 from benchmarks.pool import MooragePool
 from benchmarks.skeleton_client import Skeleton
 from benchmarks.skeleton_peer import run_peer
-from benchmarks.sources import make_source
+from benchmarks.sources import make_folder
 from benchmarks.stages import FLOWS, Limit, limits_of, measure_stages, measure_together
+from benchmarks.trees import differences
 from erasure.scheme import Scheme
 from host.memory import keep_freed_memory
 
@@ -72,8 +72,7 @@ def measure(words: argparse.Namespace, lab: Lab) -> int:
     pool = lab.pool(scheme)
     with lab.started([pool]), started(lab, scheme) as skeleton:
         for number in range(words.rounds):
-            source = lab.work / "source"
-            make_source(source, size_bytes, seed=f"skeleton {number}")
+            source = make_sources(lab, words.files, size_bytes, number)
             turns: list[Callable[[], tuple[float, float]]] = [
                 partial(whole_turn, lab, pool, source),
                 partial(bare_turn, lab, skeleton, source),
@@ -81,17 +80,25 @@ def measure(words: argparse.Namespace, lab: Lab) -> int:
             for which in (0, 1) if number % 2 == 0 else (1, 0):
                 for flow, wall_s in zip(FLOWS, turns[which](), strict=True):
                     walls[flow][which].append(wall_s)
-            source.unlink()
+            shutil.rmtree(source)
     print("\n".join(lines_of(walls, limits, size_bytes)))
     return 0
+
+
+def make_sources(lab: Lab, files: int, size_bytes: int, number: int) -> Path:
+    """A folder of random files of ``size_bytes`` in all; other bytes for each ``number``."""
+    folder = lab.folder("source")
+    make_folder(folder, files=files, file_bytes=size_bytes // files, seed=f"skeleton {number}")
+    return folder
 
 
 def whole_turn(lab: Lab, pool: MooragePool, source: Path) -> tuple[float, float]:
     """Seconds of a put and a get by the shipped program."""
     folder = lab.folder("restored")
-    stored, put = lab.timed(pool, lambda: pool.put(source))
-    restored, get = lab.timed(pool, lambda: pool.get(stored, folder))
+    stored, put = lab.timed(pool, lambda: pool.put_tree(source))
+    restored, get = lab.timed(pool, lambda: pool.get_tree(stored, folder))
     compare(source, restored)
+    shutil.rmtree(folder)
     return put.wall_s, get.wall_s
 
 
@@ -104,16 +111,16 @@ def bare_turn(lab: Lab, skeleton: Skeleton, source: Path) -> tuple[float, float]
     put_s = time.perf_counter() - began
     os.sync()
     began = time.perf_counter()
-    restored = skeleton.get(source, kept, folder)
+    skeleton.get(kept, folder)
     get_s = time.perf_counter() - began
-    compare(source, restored)
+    compare(source, folder / source.name)
+    shutil.rmtree(folder)
     return put_s, get_s
 
 
 def compare(source: Path, restored: Path) -> None:
-    if not filecmp.cmp(source, restored, shallow=False):
-        raise SystemExit(f"{restored} has other bytes than were put")
-    shutil.rmtree(restored.parent)
+    if found := differences(source, restored):
+        raise SystemExit(f"{restored} is not what was put: {found[0]}")
 
 
 def lines_of(
@@ -136,6 +143,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.skeleton", description="A put and a get, laid bare.")
     parser.add_argument("--scheme", type=Scheme.parse, default=Scheme(4, 6))
     parser.add_argument("--size-mib", type=int, default=512)
+    parser.add_argument("--files", type=int, default=1, help="into so many files the bytes are divided")
     parser.add_argument("--rounds", type=int, default=5)
     words = parser.parse_args()
     tools = Tools(None, None, None)

@@ -12,19 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from blake3 import blake3
-
 from anchor.manifest import Extent
 from benchmarks.line import PATIENCE_S, Papers
 from benchmarks.skeleton_line import BlockingLine, contexts_of
 from client.coding import CodedBatch, chunks_per_batch, code_batch
 from client.fetch import ShareRun, Source, verify_run
+from client.get import FileWriter
 from client.index import SealedExtent
 from client.plan import PlannedExtent, plan_plain
-from client.reader import open_batch
+from client.reader import Piece, open_batch
 from client.source import BUFFERS, ExtentReader
 from core.ids import DIGEST_BYTES, PeerId
 from core.limits import EXTENT_BYTES, SEALED_CHUNK_MAX_BYTES
+from core.listing import Entry, Kind
 from core.sealing import KEY_BYTES
 from erasure.codec import share_bytes
 from erasure.merkle import root_of_leaves
@@ -44,6 +44,13 @@ class KeptExtent(NamedTuple):
 
     extent: Extent
     sealed: SealedExtent
+
+
+class Kept(NamedTuple):
+    """What a get needs to know of a put."""
+
+    entries: Sequence[Entry]
+    extents: Sequence[KeptExtent]
 
 
 def run_all(jobs: Sequence[Callable[[], None]]) -> None:
@@ -77,7 +84,7 @@ class Skeleton:
 
     # --- put ------------------------------------------------------------------------------------
 
-    def put(self, source: Path) -> list[KeptExtent]:
+    def put(self, source: Path) -> Kept:
         """A reader, a coder, and a sender for each peer."""
         tree = FileTree([str(source)])
         plan = plan_plain(tree.walk())
@@ -87,9 +94,9 @@ class Skeleton:
             empty.put(memoryview(bytearray(EXTENT_BYTES)))
         lanes: list[queue.Queue[Message]] = [queue.Queue(QUEUE_BATCHES) for _ in range(self._scheme.total)]
         kept: list[KeptExtent] = []
+        reader = ExtentReader(tree, plan)
 
         def read() -> None:
-            reader = ExtentReader(tree, plan)
             for extent in plan.extents:
                 buffer = empty.get()
                 reader.read(extent, buffer[: extent.plain_bytes])
@@ -104,7 +111,7 @@ class Skeleton:
                 lane.put(Ping())
 
         run_all([read, code, *(partial(self._send, share, lane) for share, lane in enumerate(lanes))])
-        return kept
+        return Kept(reader.entries_with_digests(), kept)
 
     def _code(
         self,
@@ -151,14 +158,12 @@ class Skeleton:
 
     # --- get ------------------------------------------------------------------------------------
 
-    def get(self, source: Path, kept: Sequence[KeptExtent], folder: Path) -> Path:
+    def get(self, kept: Kept, folder: Path) -> None:
         """A receiver that checks for each needed peer, one that opens, one that digests and writes."""
-        entries = FileTree([str(source)]).walk()
-        (entry,) = plan_plain(entries).entries
         tree = RestoreTree(str(folder))
-        tree.prepare([entry])
-        tree.make_folders([entry])
-        batches = [(each, *batch) for each in kept for batch in self._batches(each.extent.chunks)]
+        tree.prepare(kept.entries)
+        tree.make_folders(kept.entries)
+        batches = [(each, *batch) for each in kept.extents for batch in self._batches(each.extent.chunks)]
         lanes: list[queue.Queue[ShareRun]] = [queue.Queue(QUEUE_BATCHES) for _ in range(self._scheme.needed)]
         opened: queue.Queue[memoryview] = queue.Queue(1)
 
@@ -168,18 +173,16 @@ class Skeleton:
                 opened.put(open_batch(runs, each.sealed, first, count, self._scheme))
 
         def write() -> None:
-            hasher, at = blake3(), 0
+            writer = FileWriter(tree, [entry for entry in kept.entries if entry.kind is Kind.FILE])
+            at = 0
             for _ in batches:
                 plain = opened.get()
-                hasher.update(plain)
-                tree.write_at(entry, at, plain)
-                at += len(plain)
-            tree.finish_file(entry)
-            tree.finish([entry])
+                at += writer.write(Piece(at, plain))
+            writer.check_complete()
+            tree.finish(kept.entries)
 
         receivers = [partial(self._receive, share, lane, batches) for share, lane in enumerate(lanes)]
         run_all([open_all, write, *receivers])
-        return folder / str(entry.path)
 
     def _receive(self, share: int, lane: queue.Queue[ShareRun], batches: Sequence[tuple[KeptExtent, int, int]]) -> None:
         line = self._line(share)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.lab import Lab, Tools
-from benchmarks.skeleton import bare_turn, lines_of, started
-from benchmarks.sources import make_source
+from benchmarks.skeleton import bare_turn, lines_of, make_sources, started
 from benchmarks.stages import Limit
 from core.limits import CHUNK_BYTES
 from erasure.scheme import Scheme
@@ -14,15 +13,14 @@ from erasure.scheme import Scheme
 
 def test_what_the_skeleton_gets_is_what_it_put(tmp_path: Path) -> None:
     """``bare_turn`` compares them; the shards lie with its peers meanwhile."""
-    source = tmp_path / "source"
-    make_source(source, 9 * CHUNK_BYTES + 7, seed="skeleton")
     lab = Lab(tmp_path, Tools(None, None, None), private=False)
+    source = make_sources(lab, 3, 9 * CHUNK_BYTES + 21, 0)
     with started(lab, Scheme(2, 3)) as skeleton:
         assert all(wall_s > 0 for wall_s in bare_turn(lab, skeleton, source))
         shards = [path for share in range(3) for path in (tmp_path / f"skeleton-{share}" / "shards").rglob("*")]
         sizes = [path.stat().st_size for path in shards if path.is_file()]
     assert len(sizes) == 3
-    assert min(sizes) * 2 > source.stat().st_size
+    assert min(sizes) * 2 > 9 * CHUNK_BYTES
 
 
 def test_limits_skeleton_and_program_stand_side_by_side() -> None:

@@ -24,7 +24,8 @@ $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV)"
 	@$(PIP) install --upgrade 'pip>=25' 'setuptools>=77'
-	@PYTHONWARNINGS=ignore $(PIP) install --editable '.[dev,demo]'
+	@# As a folder on the path: as an import hook it would take as long to load, at every start, as Python itself.
+	@PYTHONWARNINGS=ignore $(PIP) install --config-settings editable_mode=compat --editable '.[dev,demo]'
 	@$(BIN)/python -m compileall -q moorage core erasure anchor wire dht host client daemon cli
 	@touch $@
 

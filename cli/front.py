@@ -1,24 +1,25 @@
 """Give a command to the home's agent, which has its modules loaded (docs/decisions/0018-an-agent-forks-commands.md).
 
 This process stays in front of the one that works: it has the terminal and the shell's eye, passes signals on, and ends
-as the other one does. Every start with an agent loads this, so it loads little itself; without one it costs a look for
-a socket.
+as the other one does. Every start with an agent loads this, so it loads little itself, and C modules in place of those
+that give them enums and selectors: with these it would take half as long again. Without an agent it costs a look for a
+socket.
 """
 
 from __future__ import annotations
 
+import _signal as signal  # pyright: ignore[reportMissingModuleSource] - it is a part of Python
 import os
-import signal
 import sys
-from collections.abc import Mapping, Sequence
-from types import FrameType, TracebackType
 
 from cli.words import command_of, home_of
 
-# As in typing, which is not loaded for a name: it would be a tenth of what is loaded here.
+# As in typing, which is not loaded for a name.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    from _socket import socket
+    from collections.abc import Mapping, Sequence
+    from types import FrameType, TracebackType
     from typing import Self
 
 AGENT_VARIABLE = "MOORAGE_AGENT"
@@ -31,6 +32,8 @@ LENGTH_BYTES = 4
 PID_BYTES = 4
 REASON_MAX_BYTES = 1000
 STATUS_BYTES = 2
+# Of a number in a system call's structure.
+INT_BYTES = 4
 READY = b"\1"
 GO = b"\2"
 
@@ -52,16 +55,18 @@ def run_by_agent(words: Sequence[str]) -> int | None:
     address = address_of(home_of(words))
     if address is None:
         return None
-    import socket
+    import _socket
 
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent, _Passing() as passing:
-        agent.settimeout(ANSWER_DEADLINE_S)
+    agent = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    agent.settimeout(ANSWER_DEADLINE_S)
+    with _Passing() as passing:
         try:
             agent.connect(address)
             _send_request(agent, words)
             pid = _receive_pid(agent)
             agent.sendall(GO)
         except OSError as reason:
+            agent.close()
             is_told = "-v" in words or "--verbose" in words
             if is_told and not isinstance(reason, ConnectionRefusedError):  # nobody listens, as a rule
                 print(f"moorage: not by the agent: {reason}", file=sys.stderr)
@@ -104,7 +109,7 @@ class _Passing:
 
     def __enter__(self) -> Self:
         for number in _PASSED:
-            if signal.getsignal(number) is signal.SIG_DFL:
+            if signal.getsignal(number) == signal.SIG_DFL:
                 signal.signal(number, self._pause if number == signal.SIGTSTP else self._pass)
         return self
 
@@ -143,9 +148,9 @@ class _Passing:
             return
 
 
-def _send_request(agent: socket.socket, words: Sequence[str]) -> None:
+def _send_request(agent: socket, words: Sequence[str]) -> None:
     """Raises OSError, and ConnectionAbortedError that says why this command is none for the agent."""
-    import socket
+    import _socket
 
     pid, user = peer_of(agent)
     if user != os.geteuid():
@@ -154,21 +159,22 @@ def _send_request(agent: socket.socket, words: Sequence[str]) -> None:
     different = differences(seen_of(os.getpid()), seen_of(pid))
     if different:
         raise ConnectionAbortedError(different)
+    request = describe(words)
     # What lies unread in a socket is open: a reader of our output would wait for an agent that is stopped.
     if _receive(agent, len(READY)) != READY:
         raise ConnectionAbortedError("it has no room for another command, or is about to end")
     folder = os.open(".", os.O_PATH | os.O_DIRECTORY)
     try:
-        request = describe(words)
         message = len(request).to_bytes(LENGTH_BYTES, "big") + request
-        sent = socket.send_fds(agent, [message], [0, 1, 2, folder])
+        descriptors = b"".join(each.to_bytes(INT_BYTES, sys.byteorder) for each in (0, 1, 2, folder))
+        sent = agent.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)])
         if sent < len(message):  # to send nothing would be an error where the agent has answered and gone
             agent.sendall(message[sent:])
     finally:
         os.close(folder)
 
 
-def _receive_pid(agent: socket.socket) -> int:
+def _receive_pid(agent: socket) -> int:
     """Whoever waits for GO to begin with the command. Raises OSError."""
     pid = _receive(agent, PID_BYTES)
     if pid is None:
@@ -178,7 +184,7 @@ def _receive_pid(agent: socket.socket) -> int:
     return int.from_bytes(pid, "big")
 
 
-def _receive(agent: socket.socket, size: int) -> bytes | None:
+def _receive(agent: socket, size: int) -> bytes | None:
     """``size`` bytes; None where there are fewer. Raises TimeoutError."""
     data = b""
     while len(data) < size:
@@ -220,7 +226,7 @@ def describe(words: Sequence[str]) -> bytes:
         list(words),
         dict(os.environb),
         [text for stream in streams for text in (stream.encoding, stream.errors)],
-        [number for number in range(1, signal.NSIG) if signal.getsignal(number) is signal.SIG_IGN],
+        [number for number in range(1, signal.NSIG) if signal.getsignal(number) == signal.SIG_IGN],
         [each for number in limits for each in (number, *resource.getrlimit(number))],
         sorted(os.sched_getaffinity(0)),
         os.getpriority(os.PRIO_PROCESS, 0),
@@ -281,11 +287,10 @@ def differences(one: Mapping[str, str], other: Mapping[str, str]) -> str:
     return f"this command's {' and '.join(names)} is not the agent's" if names else ""
 
 
-def peer_of(connection: socket.socket) -> tuple[int, int]:
+def peer_of(connection: socket) -> tuple[int, int]:
     """Process and user at the other end (SO_PEERCRED, unix(7)); where this end connected, of who listens there."""
-    import socket
-    import struct
+    import _socket
 
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    pid, user, _ = struct.unpack("3i", credentials)
+    credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 3 * INT_BYTES)
+    pid, user = (int.from_bytes(credentials[at : at + INT_BYTES], sys.byteorder) for at in (0, INT_BYTES))
     return pid, user

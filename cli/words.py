@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HOME_VARIABLE = "MOORAGE_HOME"
 DEFAULT_HOME = "~/.moorage"

@@ -13,10 +13,10 @@ import os
 import random
 import resource
 import signal
-import socket
 import ssl
 import sys
 import time
+from _socket import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,7 +129,7 @@ def main() -> int:
     if HESITATION_VARIABLE in os.environ:
         receive_pid = cli.front._receive_pid
 
-        def hesitate(agent: socket.socket) -> int:
+        def hesitate(agent: socket) -> int:
             pid = receive_pid(agent)
             time.sleep(float(os.environ[HESITATION_VARIABLE]))
             return pid

@@ -12,13 +12,13 @@ import time
 
 from benchmarks.line import Papers, make_papers
 from core.identity import key_from_seed
-from host.tls import Contexts, make_contexts
+from host.tls import Contexts
 
 BATCH = 50
 
 
 def contexts_of(papers: Papers) -> Contexts:
-    return make_contexts(papers.certificate, key_from_seed(papers.seed), [papers.issuer])
+    return Contexts(papers.certificate, key_from_seed(papers.seed), [papers.issuer])
 
 
 def shake_hands(

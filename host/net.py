@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, cast
 
@@ -18,7 +19,7 @@ from core.identity import read_certificate
 from core.limits import CONNECT_DEADLINE_S, HANDSHAKE_DEADLINE_S
 from core.ports import FRAMES, HTTP, Address, ApplicationProtocol, Buffer, Clock, Connection, Identity
 from host.pump import RECEIVE_BYTES, TlsPump
-from host.tls import make_contexts
+from host.tls import Contexts
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class TlsNet:
         self._limits = limits or NetLimits()
         self._known = dict(issuers())
         self._shown = certificate()
-        self._contexts = make_contexts(self._shown, key, self._known.values())
+        self._contexts = Contexts(self._shown, key, self._known.values())
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
         self._workers = trio.CapacityLimiter(os.cpu_count() or 1)
 
@@ -220,13 +221,21 @@ class TlsNet:
         """To speak ``calling``, or what the one who called us wants to."""
         known, shown = dict(self._issuers()), self._certificate()
         if (known, shown) != (self._known, self._shown):
-            self._contexts = make_contexts(shown, self._key, known.values())
+            self._contexts = Contexts(shown, self._key, known.values())
             self._known, self._shown = known, shown
-        contexts = self._contexts
-        context = {None: contexts.accepting, FRAMES: contexts.connecting, HTTP: contexts.browsing}[calling]
         return TlsPump(
-            connection, context, server_side=calling is None, where=where, scratch=self._scratch, workers=self._workers
+            connection,
+            self._context(calling),
+            server_side=calling is None,
+            where=where,
+            scratch=self._scratch,
+            workers=self._workers,
         )
+
+    def _context(self, calling: ApplicationProtocol | None) -> ssl.SSLContext:
+        if calling is None:
+            return self._contexts.accepting
+        return self._contexts.connecting if calling == FRAMES else self._contexts.browsing
 
     async def _dial(self, address: Address) -> socket.socket:
         patience_s = self._limits.connect_deadline_s

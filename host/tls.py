@@ -11,8 +11,8 @@ import ssl
 import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -45,40 +45,44 @@ _ALERTS = {
 }
 
 
-class Contexts(NamedTuple):
-    """OpenSSL's settings: for a listener, and for who calls to speak frames or HTTP."""
+class Contexts:
+    """OpenSSL's settings for one identity that trusts some organisations and nobody else; each made when first used."""
 
-    accepting: ssl.SSLContext
-    connecting: ssl.SSLContext
-    browsing: ssl.SSLContext
+    def __init__(self, certificate: bytes, key: Ed25519PrivateKey, issuers: Iterable[bytes]) -> None:
+        """``certificate`` and ``issuers`` are DER."""
+        self._identity = certificate_pem(certificate) + private_pem(key)
+        self._trusted = b"".join(issuers)
 
+    @cached_property
+    def accepting(self) -> ssl.SSLContext:
+        """For a listener."""
+        context = self._make(ssl.PROTOCOL_TLS_SERVER, APPLICATION_PROTOCOLS)
+        # Resumption would skip the check of the certificate against a newer roster.
+        context.num_tickets = 0
+        return context
 
-def make_contexts(certificate: bytes, key: Ed25519PrivateKey, issuers: Iterable[bytes]) -> Contexts:
-    """Contexts of one identity (DER and key) that trust ``issuers`` (DER) and nobody else."""
-    contexts = Contexts(
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-    )
-    trusted = b"".join(issuers)
-    for context, protocols in zip(contexts, (APPLICATION_PROTOCOLS, [FRAMES], [HTTP]), strict=True):
+    @cached_property
+    def connecting(self) -> ssl.SSLContext:
+        """For who calls to speak frames."""
+        return self._make(ssl.PROTOCOL_TLS_CLIENT, [FRAMES])
+
+    @cached_property
+    def browsing(self) -> ssl.SSLContext:
+        """For who calls to speak HTTP."""
+        return self._make(ssl.PROTOCOL_TLS_CLIENT, [HTTP])
+
+    def _make(self, protocol: int, applications: Iterable[str]) -> ssl.SSLContext:
+        context = ssl.SSLContext(protocol)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_REQUIRED
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.set_alpn_protocols(protocols)
-        if trusted:
-            context.load_verify_locations(cadata=trusted)
-    # Resumption would skip the check of the certificate against a newer roster.
-    contexts.accepting.num_tickets = 0
-    _load_identity(contexts, certificate_pem(certificate) + private_pem(key))
-    return contexts
-
-
-def _load_identity(contexts: Contexts, pem: bytes) -> None:
-    # OpenSSL, as Python reaches it, takes keys from files only.
-    with _nameless_file(pem) if hasattr(os, "memfd_create") else _private_file(pem) as path:
-        for context in contexts:
+        context.set_alpn_protocols(applications)
+        if self._trusted:
+            context.load_verify_locations(cadata=self._trusted)
+        # OpenSSL, as Python reaches it, takes keys from files only.
+        with _nameless_file(self._identity) if hasattr(os, "memfd_create") else _private_file(self._identity) as path:
             context.load_cert_chain(path)
+        return context
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # A third of what Python takes to start would go into the enums of the module around it.
 import _signal as signal  # pyright: ignore[reportMissingModuleSource] - it is a part of Python
-import os.path
+import os
 import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -25,10 +25,11 @@ def main() -> int:
     from cli.front import run_by_agent
 
     status = run_by_agent(sys.argv[1:])
-    if status is None:
-        from cli.main import main as cli_main
+    if status is not None:
+        os._exit(status)  # nothing of this process is left to be written or ended
+    from cli.main import main as cli_main
 
-        status = cli_main()
+    status = cli_main()
     if interruptible:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # the outcome is known: let nothing be raised in Python's own exit
     return status

@@ -31,7 +31,7 @@ from host.clock import RealClock
 from host.net import NetLimits, TlsNet, _accept
 from host.ports import real_ports
 from host.pump import RECEIVE_BYTES, RECORD_BYTES, TlsPump
-from host.tls import explain, make_contexts
+from host.tls import Contexts, explain
 from tests.sim.people import Person, make_organisation
 
 NOW = time.time()
@@ -274,7 +274,9 @@ async def test_without_any_issuer_everybody_is_refused(nursery: trio.Nursery) ->
 
 def test_the_key_is_not_left_behind_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    make_contexts(CALLER.certificate, CALLER.key, HOSPITAL.issuers.values())
+    contexts = Contexts(CALLER.certificate, CALLER.key, HOSPITAL.issuers.values())
+    for context in (contexts.accepting, contexts.connecting, contexts.browsing):
+        assert context.verify_mode is ssl.CERT_REQUIRED
     assert list(tmp_path.iterdir()) == []
 
 
@@ -312,7 +314,7 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 @asynccontextmanager
 async def pair_of(near_socket: socket.socket, far_socket: socket.socket) -> AsyncGenerator[Pair]:
-    contexts = make_contexts(CALLER.certificate, CALLER.key, HOSPITAL.issuers.values())
+    contexts = Contexts(CALLER.certificate, CALLER.key, HOSPITAL.issuers.values())
     scratch = memoryview(bytearray(RECEIVE_BYTES))
     near = TlsPump(
         near_socket,
@@ -591,7 +593,7 @@ async def test_where_nobody_answers_a_peer_is_unavailable_after_the_deadline() -
 
 
 async def test_a_listener_that_hangs_up_before_the_welcome_is_unavailable(nursery: trio.Nursery) -> None:
-    contexts = make_contexts(LISTENER.certificate, LISTENER.key, HOSPITAL.issuers.values())
+    contexts = Contexts(LISTENER.certificate, LISTENER.key, HOSPITAL.issuers.values())
 
     async def shake_hands_only(stream: trio.SocketStream) -> None:
         tls = trio.SSLStream(stream, contexts.accepting, server_side=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from host.tls import make_contexts
+from host.tls import Contexts
 from tests.sim.people import Person, make_organisation
 
 NOW = time.time()
@@ -19,7 +19,7 @@ PERSON = HOSPITAL.admit("somebody", now=NOW)
 
 
 def load(person: Person) -> ssl.SSLContext:
-    return make_contexts(person.certificate, person.key, HOSPITAL.issuers.values()).accepting
+    return Contexts(person.certificate, person.key, HOSPITAL.issuers.values()).accepting
 
 
 def test_a_key_is_never_a_file_with_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,7 @@ WRITE_BYTES = 8 << 20
 
 def make_source(path: Path, size_bytes: int, seed: str) -> None:
     """One file of random bytes."""
-    generator = random.Random(seed)
-    with path.open("wb") as file:
-        for start in range(0, size_bytes, WRITE_BYTES):
-            file.write(generator.randbytes(min(WRITE_BYTES, size_bytes - start)))
+    _fill(path, size_bytes, random.Random(seed))
 
 
 def make_folder(folder: Path, *, files: int, file_bytes: int, seed: str, per_folder: int = 1000) -> None:
@@ -25,7 +22,13 @@ def make_folder(folder: Path, *, files: int, file_bytes: int, seed: str, per_fol
     for number in range(files):
         place = folder / f"part-{number // per_folder:04}"
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"file-{number:06}.bin").write_bytes(generator.randbytes(file_bytes))
+        _fill(place / f"file-{number:06}.bin", file_bytes, generator)
+
+
+def _fill(path: Path, size_bytes: int, generator: random.Random) -> None:
+    with path.open("wb") as file:
+        for start in range(0, size_bytes, WRITE_BYTES):
+            file.write(generator.randbytes(min(WRITE_BYTES, size_bytes - start)))
 
 
 def folder_size(folder: Path) -> int:

@@ -24,8 +24,9 @@ from importlib import import_module
 
 from cli.background import running_agent
 from cli.forked import be_command
-from cli.front import READY, STATUS_BYTES, address_of, peer_of, seen_of, told_of_itself
+from cli.front import READY, STATUS_BYTES, address_of
 from cli.homes import read_home
+from cli.likeness import peer_of, seen_of, told_of_itself
 from cli.owner import owner_of
 from core.errors import EXIT_OK, HomeError
 

@@ -10,7 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from cli.front import AGENT_VARIABLE, OFF, address_of, peer_of
+from cli.front import AGENT_VARIABLE, OFF, address_of
+from cli.likeness import peer_of
 
 AGENT_LOG_FILE = "agent.log"
 AGENT_UP_DEADLINE_S = 10.0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import select
 import signal
 import socket
 import sys
@@ -20,10 +18,8 @@ from cli.front import (
     REASON_MAX_BYTES,
     STATUS_BYTES,
     STREAMS,
-    differences,
-    peer_of,
-    seen_of,
 )
+from cli.likeness import differences, seen_of_peer
 from cli.main import main as run_command
 from cli.request import Request
 from core.errors import EXIT_ERROR, EXIT_OK, MalformedError
@@ -35,14 +31,12 @@ REQUEST_MAX_BYTES = 8 * MIB
 FRONT_DEADLINE_S = 5.0
 # What Python itself ends with when the last of the output cannot be written.
 EXIT_OUTPUT_LOST = 120
-# asm-generic/socket.h; Linux 6.5.
-SO_PEERPIDFD = 77
 
 
 def be_command(front: socket.socket, *, told: Mapping[str, str], seen: Mapping[str, str]) -> NoReturn:
     """Take on what the front has, and run its command. Nothing of the agent's is ended or removed here.
 
-    ``told`` and ``seen``: what `cli.front.told_of_itself` and `seen_of` say of the agent.
+    ``told`` and ``seen``: what `cli.likeness.told_of_itself` and `seen_of` say of the agent.
     """
     status = EXIT_ERROR
     try:
@@ -74,7 +68,7 @@ def _take_on(front: socket.socket, told: Mapping[str, str], seen: Mapping[str, s
     front.settimeout(FRONT_DEADLINE_S)
     try:
         request, descriptors = _receive(front)
-        different = differences({**request.told, **_seen_of_peer(front)}, {**told, **seen})
+        different = differences({**request.told, **seen_of_peer(front)}, {**told, **seen})
         if different:
             raise ValueError(different)
         request.take_on(descriptors[: len(STREAMS)], descriptors[-1])
@@ -99,25 +93,6 @@ def _is_given(front: socket.socket) -> bool:
         front.shutdown(socket.SHUT_RD)
         answer = front.recv(len(GO))  # said in the moment between
     return answer == GO
-
-
-def _seen_of_peer(front: socket.socket) -> dict[str, str]:
-    """What the kernel says of the process that connected, which could say anything itself. Raises OSError."""
-    pid, _ = peer_of(front)
-    found = seen_of(pid)
-    try:
-        watched = front.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD)
-    except OSError as error:
-        if error.errno != errno.ENOPROTOOPT:
-            raise
-        return found  # an older kernel, and numbers of processes are not used again this soon
-    poll = select.poll()
-    poll.register(watched, select.POLLIN)
-    has_ended = bool(poll.poll(0))
-    os.close(watched)
-    if has_ended:
-        raise ProcessLookupError("who connected is gone: its number may be another's")
-    return found
 
 
 def _receive(front: socket.socket) -> tuple[Request, list[int]]:

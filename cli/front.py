@@ -12,13 +12,14 @@ import _signal as signal  # pyright: ignore[reportMissingModuleSource] - it is a
 import os
 import sys
 
+from cli.likeness import INT_BYTES, differences, peer_of, seen_of, seen_of_peer, told_of_itself
 from cli.words import command_of, home_of
 
 # As in typing, which is not loaded for a name.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from types import FrameType, TracebackType
     from typing import Self
 
@@ -32,17 +33,12 @@ LENGTH_BYTES = 4
 PID_BYTES = 4
 REASON_MAX_BYTES = 1000
 STATUS_BYTES = 2
-# Of a number in a system call's structure.
-INT_BYTES = 4
 READY = b"\1"
 GO = b"\2"
 
 STREAMS = ("stdin", "stdout", "stderr")
 # Unless whoever started this process has it ignore them (nohup, a shell's background jobs).
 _PASSED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
-_NAMESPACES = ("mnt", "net", "pid", "user")
-# They change an interpreter or a library, which look at them once.
-_STARTING = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_", "SSLKEYLOGFILE")
 
 
 def run_by_agent(words: Sequence[str]) -> int | None:
@@ -152,11 +148,10 @@ def _send_request(agent: socket, words: Sequence[str]) -> None:
     """Raises OSError, and ConnectionAbortedError that says why this command is none for the agent."""
     import _socket
 
-    pid, user = peer_of(agent)
-    if user != os.geteuid():
+    if peer_of(agent)[1] != os.geteuid():
         raise ConnectionAbortedError("another user listens there")
     # A descriptor of ours is a way into what we see, and one who sees less may listen.
-    different = differences(seen_of(os.getpid()), seen_of(pid))
+    different = differences(seen_of(os.getpid()), seen_of_peer(agent))
     if different:
         raise ConnectionAbortedError(different)
     request = describe(words)
@@ -233,64 +228,3 @@ def describe(words: Sequence[str]) -> bytes:
         umask,
     )
     return repr(fields).encode()
-
-
-def told_of_itself() -> dict[str, str]:
-    """What only a process knows of itself, by name, and cannot change once it runs: its program and how it began."""
-    variables = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(_STARTING))
-    # Which of LANG's ways to UTF-8 was taken makes no difference: no file is opened without its encoding being named.
-    flags = [value for name, value in zip(sys.flags.__match_args__, sys.flags, strict=True) if name != "utf8_mode"]
-    encodings = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
-    program = (sys.executable, sys.version, os.path.realpath(__file__), flags, sys.warnoptions, encodings)
-    return {"program": repr(program), "PYTHON or LD variables": repr(variables)}
-
-
-def seen_of(pid: int) -> dict[str, str]:
-    """What the kernel says of a process, by name: user, rights, view of the system, how it is scheduled (proc(5)).
-
-    The same at both ends, or one would lend the other what it has not. Raises OSError: the process is gone, in another
-    container, or has more rights than this one.
-    """
-    if pid <= 0 or os.readlink("/proc/self") != str(os.getpid()):
-        raise ProcessLookupError("the other end is in another container")
-    folder = f"/proc/{pid}"
-    status = dict(line.split(":", 1) for line in _text_of(f"{folder}/status").splitlines())
-    rights = [value for name, value in status.items() if name.startswith(("Cap", "NoNewPrivs", "Seccomp"))]
-    root = os.stat(f"{folder}/root")
-    namespaces = [os.readlink(f"{folder}/ns/{name}") for name in _NAMESPACES]
-    scheduling = (os.sched_getscheduler(pid), _text_of(f"{folder}/oom_score_adj"))
-    return {
-        "user": repr([status[name].split() for name in ("Uid", "Gid", "Groups")]),
-        "rights": repr((rights, _label_of(folder))),
-        "view of the system": repr((namespaces, root.st_dev, root.st_ino)),
-        "scheduling": repr(scheduling),
-        "blocked signals": status["SigBlk"].strip(),
-    }
-
-
-def _label_of(folder: str) -> str:
-    """What a security module goes by; empty where none is loaded."""
-    try:
-        return _text_of(f"{folder}/attr/current")
-    except OSError:
-        return ""
-
-
-def _text_of(path: str) -> str:
-    with open(path, encoding="ascii", errors="replace") as file:
-        return file.read()
-
-
-def differences(one: Mapping[str, str], other: Mapping[str, str]) -> str:
-    """Why what has ``one`` cannot stand in for what has ``other``; empty where it can."""
-    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
-    return f"this command's {' and '.join(names)} is not the agent's" if names else ""
-
-
-def peer_of(connection: socket) -> tuple[int, int]:
-    """Process and user at the other end (SO_PEERCRED, unix(7)); where this end connected, of who listens there."""
-    import _socket
-
-    credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 3 * INT_BYTES)
-    pid, user = (int.from_bytes(credentials[at : at + INT_BYTES], sys.byteorder) for at in (0, INT_BYTES))
-    return pid, user

@@ -24,7 +24,7 @@ class Request(NamedTuple):
     """What `cli.front.describe` tells."""
 
     told: Mapping[str, str]
-    """What `cli.front.told_of_itself` says there."""
+    """What `cli.likeness.told_of_itself` says there."""
     words: Sequence[str]
     environment: Mapping[bytes, bytes]
     encodings: Sequence[tuple[str, str]]

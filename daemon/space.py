@@ -165,7 +165,13 @@ class WriteGuard:
     def _probe(self) -> None:
         with suppress(FileNotFoundError):
             self._disk.unlink(self._probe_path)
-        with self._disk.open(self._probe_path, "create") as file:
-            file.write_at(0, bytes(PROBE_BYTES))
-            file.sync()
+        try:
+            with self._disk.open(self._probe_path, "create") as file:
+                file.write_at(0, bytes(PROBE_BYTES))
+                file.sync()
+        except OSError:
+            # On a full disk it would stay until the next start: nobody probes that again.
+            with suppress(OSError):
+                self._disk.unlink(self._probe_path)
+            raise
         self._disk.unlink(self._probe_path)

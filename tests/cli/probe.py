@@ -136,7 +136,7 @@ def main() -> int:
 
         cli.front._receive_pid = hesitate
     if FORGED_VARIABLE in os.environ:  # whoever wants in says what is expected
-        cli.front.differences = lambda one, other: ""
+        setattr(cli.front, "differences", lambda _one, _other: "")  # noqa: B010 - it is another module's
     status = run_by_agent(words)
     if status is None and role == "either":
         return cli.main.main(words)

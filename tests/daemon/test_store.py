@@ -337,6 +337,12 @@ def test_a_disk_that_is_read_only_at_the_start_is_said_to_be_one_before_anybody_
     assert store.statistics().read_only == ""
 
 
+def test_a_disk_that_is_too_full_for_a_probe_keeps_nothing_of_it(bench: Bench) -> None:
+    bench.drive.faults.capacity_bytes = bench.drive.used_bytes
+    bench.open()
+    assert bench.incoming() == []
+
+
 def test_a_sync_that_failed_is_not_believed_when_it_succeeds_the_second_time(bench: Bench) -> None:
     bench.drive.faults.sync_error_p = 1.0
     with pytest.raises(StoreReadOnlyError):

@@ -94,7 +94,7 @@ def bind(home: str) -> socket.socket:
         if error.errno != errno.EADDRINUSE:
             raise HomeError(f"the agent of {home} gets no socket: {error.strerror}") from error
         pid = running_agent(home)
-        who = f"another agent, process {pid}," if pid else "a process of another user or container"
+        who = f"another agent, process {pid}," if pid else "an agent that is starting, or another user or container,"
         raise HomeError(f"{who} has the socket of {home}: stop it first") from error
     return listener
 
@@ -116,13 +116,14 @@ class Agent:
         self._poll = select.poll()
         self._watched: dict[int, Callable[[], None]] = {}
         self._commands: set[int] = set()
-        self._stops = 0
+        self._stopping = False
+        self._signals = 0
         listener.listen(BACKLOG)
 
     def serve(self) -> None:
         """Until SIGTERM or SIGINT, the end of its owner, or a change of its home or of any module that it has loaded.
 
-        Then nobody listens any more, and it ends with the last command under way, or at the next signal.
+        Then nobody listens any more, and it ends with the last command under way, or at a second signal.
         """
         woken, waker = socket.socketpair()
         with woken, waker:
@@ -133,11 +134,11 @@ class Agent:
             self._watch(woken.fileno(), select.POLLIN, partial(self._on_signal, woken))
             self._watch(self._listener.fileno(), select.POLLIN, self._accept)
             self._watch_owner()
-            while not self._stops and address_of(self._home) == self._address:
+            while not self._stopping and address_of(self._home) == self._address:
                 self._wait()
             self._unwatch(self._listener.fileno())
             self._listener.close()
-            while self._commands and self._stops < 2:
+            while self._commands and self._signals < 2:
                 self._wait()
 
     def _wait(self) -> None:
@@ -146,7 +147,8 @@ class Agent:
             then()
 
     def _on_signal(self, woken: socket.socket) -> None:
-        self._stops += len(woken.recv(1))
+        self._signals += len(woken.recv(1))
+        self._stopping = True
 
     def _watch_owner(self) -> None:
         owner = owner_of(os.environ)
@@ -154,13 +156,13 @@ class Agent:
             try:
                 watched = os.pidfd_open(owner)
             except ProcessLookupError:
-                self._stops += 1
+                self._stopping = True
             else:
                 self._watch(watched, select.POLLIN, partial(self._on_owner_gone, watched))
 
     def _on_owner_gone(self, watched: int) -> None:
         self._unwatch(watched)
-        self._stops += 1
+        self._stopping = True
 
     def _watch(self, descriptor: int, events: int, then: Callable[[], None]) -> None:
         self._watched[descriptor] = then
@@ -182,7 +184,7 @@ class Agent:
         elif _changes_of(self._modules) != self._changes:
             # A part of the program of before beside one of now is neither.
             front.close()
-            self._stops += 1
+            self._stopping = True
         else:
             self._fork(front)
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from cli.front import AGENT_VARIABLE, OFF, address_of
@@ -79,14 +80,45 @@ def stop_agent(home: str) -> None:
     pid = running_agent(home)
     if pid is None:
         return
-    deadline = time.monotonic() + AGENT_DOWN_DEADLINE_S
+    # By a descriptor, since the number may be another's one day; and it is its number still.
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if running_agent(home) == pid:
+            _end_listening(process, home)
+    finally:
+        os.close(process)
+
+
+def _end_listening(process: int, home: str) -> None:
+    """Until nobody has the home's address; whoever keeps it is killed, or is not the one that we know."""
     # A stopped (SIGSTOP) agent cannot act on SIGTERM until it continues.
-    for number in (signal.SIGTERM, signal.SIGCONT):
-        signal_process(pid, number)
-    while running_agent(home) == pid:
-        if time.monotonic() > deadline:
-            signal_process(pid, signal.SIGKILL)
-        time.sleep(POLL_S)
+    for numbers in ((signal.SIGTERM, signal.SIGCONT), (signal.SIGKILL,)):
+        for number in numbers:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, number)
+        deadline = time.monotonic() + AGENT_DOWN_DEADLINE_S
+        while not _is_free(home):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(POLL_S)
+        else:
+            return
+
+
+def _is_free(home: str) -> bool:
+    """Whether nobody listens there. To connect would have an agent fork, or wait in the queue of one that hangs."""
+    address = address_of(home)
+    if address is None:
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as taken:
+        try:
+            taken.bind(address)
+        except OSError:
+            return False
+    return True
 
 
 def exists(pid: int) -> bool:

@@ -59,7 +59,7 @@ def run_by_agent(words: Sequence[str]) -> int | None:
         try:
             agent.connect(address)
             _send_request(agent, words)
-            pid = _receive_pid(agent)
+            worker = os.pidfd_open(_receive_pid(agent))
             agent.sendall(GO)
         except OSError as reason:
             agent.close()
@@ -67,7 +67,7 @@ def run_by_agent(words: Sequence[str]) -> int | None:
             if is_told and not isinstance(reason, ConnectionRefusedError):  # nobody listens, as a rule
                 print(f"moorage: not by the agent: {reason}", file=sys.stderr)
             return None
-        passing.to(pid)
+        passing.to(worker)
         agent.settimeout(None)
         status = _receive(agent, STATUS_BYTES)
     if status is None:
@@ -100,7 +100,7 @@ class _Passing:
     """
 
     def __init__(self) -> None:
-        self._pid: int | None = None
+        self._worker: int | None = None
         self._early: list[int] = []
 
     def __enter__(self) -> Self:
@@ -115,32 +115,33 @@ class _Passing:
         for number in _PASSED:
             if signal.getsignal(number) in (self._pass, self._pause):
                 signal.signal(number, signal.SIG_DFL)
-        if self._pid is None and self._early:
+        if self._worker is None and self._early:
             os.kill(os.getpid(), self._early[0])
 
-    def to(self, pid: int) -> None:
-        self._pid = pid
+    def to(self, worker: int) -> None:
+        """``worker`` is a pidfd: a number might be another's by the time of a signal."""
+        self._worker = worker
         for number in self._early:
-            self._send(pid, number)
+            self._send(worker, number)
 
     def _pass(self, number: int, _frame: FrameType | None) -> None:
-        if self._pid is None:
+        if self._worker is None:
             self._early.append(number)
         else:
-            self._send(self._pid, number)
+            self._send(self._worker, number)
 
     def _pause(self, _number: int, _frame: FrameType | None) -> None:
-        if self._pid is not None:
-            self._send(self._pid, signal.SIGSTOP)
+        if self._worker is not None:
+            self._send(self._worker, signal.SIGSTOP)
         os.kill(os.getpid(), signal.SIGSTOP)
-        if self._pid is not None:
-            self._send(self._pid, signal.SIGCONT)
+        if self._worker is not None:
+            self._send(self._worker, signal.SIGCONT)
 
     @staticmethod
-    def _send(pid: int, number: int) -> None:
+    def _send(worker: int, number: int) -> None:
         try:
-            os.kill(pid, number)
-        except ProcessLookupError:
+            signal.pidfd_send_signal(worker, number)
+        except OSError:  # it has ended
             return
 
 

@@ -44,11 +44,14 @@ def seen_of(pid: int) -> dict[str, str]:
     if pid <= 0 or os.readlink("/proc/self") != str(os.getpid()):
         raise ProcessLookupError("the other end is in another container")
     folder = f"/proc/{pid}"
-    status = dict(line.split(":", 1) for line in _text_of(f"{folder}/status").splitlines())
-    rights = [value for name, value in status.items() if name.startswith(("Cap", "NoNewPrivs", "Seccomp"))]
+    # By nothing but newlines: a process may have other line breaks in its name.
+    lines = [line.partition(":") for line in _text_of(f"{folder}/status").split("\n")]
+    status = {name: value for name, _, value in lines}
+    rights = [each for each in status.items() if each[0].startswith(("Cap", "NoNewPrivs", "Seccomp"))]
     root = os.stat(f"{folder}/root")
     namespaces = [os.readlink(f"{folder}/ns/{name}") for name in _NAMESPACES]
-    scheduling = (os.sched_getscheduler(pid), _text_of(f"{folder}/oom_score_adj"))
+    priority = os.sched_getparam(pid).sched_priority
+    scheduling = (os.sched_getscheduler(pid), priority, _text_of(f"{folder}/oom_score_adj"))
     return {
         "user": repr([status[name].split() for name in ("Uid", "Gid", "Groups")]),
         "rights": repr((rights, _label_of(folder))),

@@ -25,7 +25,7 @@ from erasure.codec import share_bytes
 from erasure.scheme import Scheme
 from erasure.shardfile import shard_file_bytes
 
-# Every round that does not finish loses at least one peer for this put.
+# Every round that does not finish has lost at least one peer, which may come back.
 ROUNDS_MAX = 16
 # A daemon that restarts is away for two or three seconds; where nobody else can take its shards, a put waits.
 RETURN_PATIENCE_S = 10.0
@@ -197,11 +197,12 @@ class ExtentStorer:
 
     async def _has_one_returned(self, deadline: float) -> bool:
         """Whether one more is there than before: daemons of one host may come back one after another."""
+        away = self._placer.away()
         patience_s = max(0.0, deadline - trio.current_time())
-        back = await self._client.peers.returning(self._placer.away(), patience_s=patience_s)
-        for record in back:
+        for record in await self._client.peers.returning(away, patience_s=patience_s):
             self._placer.welcome(record.identity.peer)
-        return bool(back)
+        # Another extent may have seen one of them come.
+        return any(record.identity.peer not in self._placer.failed for record in away)
 
     async def _missing(self, known: StoredExtent) -> list[int]:
         """Shares that their holder, having read them again, cannot show whole. Silent holders are marked failed.

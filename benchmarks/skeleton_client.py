@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from anchor.manifest import Extent
+from benchmarks.handshake import contexts_of
 from benchmarks.line import PATIENCE_S, Papers
-from benchmarks.skeleton_line import BlockingLine, contexts_of
+from benchmarks.skeleton_line import BlockingLine
 from client.coding import CodedBatch, chunks_per_batch, code_batch
 from client.fetch import ShareRun, Source, verify_run
 from client.get import FileWriter

@@ -7,16 +7,9 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import cast
 
-from benchmarks.line import Papers
-from core.identity import key_from_seed
 from host.pump import RECEIVE_BYTES, RECORD_BYTES, SEND_BYTES
-from host.tls import Contexts
 from wire.frames import FrameParser, frame_prefix
 from wire.messages import Message, message_head, parse_message
-
-
-def contexts_of(papers: Papers) -> Contexts:
-    return Contexts(papers.certificate, key_from_seed(papers.seed), [papers.issuer])
 
 
 class BlockingLine:

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Sequence
 from multiprocessing.connection import Connection as Pipe
 
+from benchmarks.handshake import contexts_of
 from benchmarks.line import Papers
-from benchmarks.skeleton_line import BlockingLine, contexts_of
+from benchmarks.skeleton_line import BlockingLine
 from daemon.reader import ShardRead
 from daemon.store import ShardStore
 from daemon.uploads import Upload, UploadPlan

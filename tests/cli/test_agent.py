@@ -638,16 +638,22 @@ def test_a_front_with_fewer_rights_that_says_otherwise_is_declined(served: Place
     assert not (tmp_path / "count").exists()
 
 
+def container_of(*kinds: str) -> list[str]:
+    """The words before a command that give it namespaces of its own; skips the test where none are to be had."""
+    own_user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    container = ["unshare", *own_user, *kinds]
+    if shutil.which("unshare") is None or subprocess.run([*container, "true"], check=False).returncode:
+        pytest.skip("no namespaces here")
+    return container
+
+
 @pytest.mark.parametrize("forged", [False, True])
 @pytest.mark.parametrize("kinds", [("--mount",), ("--mount", "--pid", "--fork", "--mount-proc")])
 def test_a_front_in_another_container_is_declined(
     served: Place, tmp_path: Path, kinds: Sequence[str], forged: bool
 ) -> None:
     """It shares the network, and with it the socket's name, and sees other files."""
-    own_user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    container = ["unshare", *own_user, *kinds]
-    if shutil.which("unshare") is None or subprocess.run([*container, "true"], check=False).returncode:
-        pytest.skip("no namespaces here")
+    container = container_of(*kinds)
     words = ["-v", "--home", str(served.home), "ls", f"count={tmp_path / 'count'}"]
     environment = served.environment | ({FORGED_VARIABLE: "yes"} if forged else {})
     ran = subprocess.run(
@@ -661,10 +667,7 @@ def test_a_front_in_another_container_is_declined(
 
 def test_an_agent_in_another_container_is_no_process_here(place: Place) -> None:
     """Its number is 0 here, and a signal to 0 would go to the whole group of who sends it."""
-    own_user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    container = ["unshare", *own_user, "--pid", "--fork", "--mount-proc", "--kill-child"]
-    if shutil.which("unshare") is None or subprocess.run([*container, "true"], check=False).returncode:
-        pytest.skip("no namespaces here")
+    container = container_of("--pid", "--fork", "--mount-proc", "--kill-child")
     place.serve()
     code = (
         "import sys; from cli.background import running_agent, stop_agent;"

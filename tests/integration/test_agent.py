@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.background import launcher
+from cli.background import exists, launcher
 from cli.front import AGENT_VARIABLE, OFF
 from tests.cli.probe import NOT_BY_AGENT
 from tests.integration.pool import Pool, Running, run, wait_until
@@ -122,14 +122,6 @@ def test_a_put_whose_front_is_killed_can_be_given_again(with_agent: Pool, tmp_pa
     assert pool.verify(pool.put(source)["object"])["health"] == "full"
 
 
-def is_there(pid: int) -> bool:
-    """Not also when it only waits for somebody to ask how it ended."""
-    try:
-        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def children(agent: int) -> list[int]:
     ran = subprocess.run(["ps", "-o", "pid=", "--ppid", str(agent)], capture_output=True, check=False)
     return [int(pid) for pid in ran.stdout.split()]
@@ -155,7 +147,7 @@ def test_up_starts_it_and_down_stops_it(make_pool: Callable[..., Pool]) -> None:
     os.kill(second_pid, signal.SIGSTOP)
     pool.down()
     assert pool.agent is None
-    wait_until(lambda: not is_there(second_pid), what="the end of the stopped agent")
+    wait_until(lambda: not exists(second_pid), what="the end of the stopped agent")
 
 
 def test_nobody_who_wants_none_gets_one(make_pool: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch) -> None:
